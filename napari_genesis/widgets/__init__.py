@@ -1,0 +1,1 @@
+"""Shared parts of the docks and the docks themselves, one file each."""

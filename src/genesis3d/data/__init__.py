@@ -1,0 +1,1 @@
+"""Cases, sub-volume sampling and phantoms."""

@@ -1,0 +1,1 @@
+"""Windows over whole volumes, restoration and maps."""

@@ -1,0 +1,1 @@
+"""Filters on volumes (Volume in, Volume out), one file each, by SimpleITK."""

@@ -1,0 +1,1 @@
+"""Training tasks: a loss, its heads and its own extra weights."""

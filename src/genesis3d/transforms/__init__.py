@@ -1,0 +1,1 @@
+"""The self-supervised transformations of Models Genesis, one file each."""
