@@ -1,0 +1,63 @@
+# Two commands do everything, set-up included:
+#   make run              open napari on the phantom (SCAN=path for a scan of yours); without a display, take screenshots
+#   make test             lint, types, import contracts, all tests
+# Further: make bench, make screenshots, make format, make clean
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SCAN ?=
+SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
+# Real scans, where they are: tests marked "real" run on them and are skipped elsewhere.
+export GENESIS_DATA
+
+.PHONY: help run test lint tests bench screenshots format clean system
+
+help:
+	@sed -n '1,5p' Makefile | sed 's/^# \{0,1\}//'
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "napari-genesis needs Python 3.11 or newer, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install -q -c constraints.txt --group dev -e '.[all]'
+	@touch $@
+
+system:
+	@bash tools/system_libraries.sh $(PURPOSE)
+
+run: $(VENV)/.ready system
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname -s)" != Linux ]; then \
+	  $(BIN)/python -m napari_genesis.tour $(if $(SCAN),--scan "$(SCAN)"); \
+	else \
+	  $(SCREEN) $(BIN)/python -m napari_genesis.tour --screenshots screenshots $(if $(SCAN),--scan "$(SCAN)"); \
+	fi
+
+test: PURPOSE := test
+test: $(VENV)/.ready system lint tests
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/npe2 validate napari_genesis/napari.yaml
+
+tests: $(VENV)/.ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(shell command -v xvfb-run),$(SCREEN)) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/.ready system
+	$(BIN)/python -m pip install -q -c constraints.txt --group bench
+	$(BIN)/python -m benchmarks
+
+screenshots: $(VENV)/.ready system
+	$(SCREEN) $(BIN)/python docs/make_screenshots.py $(if $(SCAN),--scan "$(SCAN)")
+
+format: $(VENV)/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
