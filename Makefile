@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SCAN ?=
 SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
+# tests never open windows on a real screen where a virtual one can be had
+HEADLESS = $(if $(shell command -v xvfb-run),$(SCREEN))
 # Real scans, where they are: tests marked "real" run on them and are skipped elsewhere.
 export GENESIS_DATA
 
@@ -45,8 +47,10 @@ lint: $(VENV)/.ready
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate napari_genesis/napari.yaml
 
+# The engine's tests run where Qt and napari cannot be imported; the plugin's under a virtual display.
 tests: $(VENV)/.ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(shell command -v xvfb-run),$(SCREEN)) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	GENESIS_NO_QT=1 $(BIN)/python -m pytest tests/engine tests/golden -p no:napari -p no:npe2 -p no:pytest-qt $(PYTEST_ARGS)
+	$(HEADLESS) $(BIN)/python -m pytest tests/plugin tests/packaging $(PYTEST_ARGS)
 
 bench: $(VENV)/.ready system
 	$(BIN)/python -m pip install -q -c constraints.txt --group bench

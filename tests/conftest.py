@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import os
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+WINDOWED = {"napari", "qtpy", "PyQt6", "PySide6", "PyQt5", "magicgui", "superqt", "psygnal", "pyqtgraph", "vispy"}
+
+
+class _NoWindows(importlib.abc.MetaPathFinder):
+    """Refuses Qt and napari as if they were not installed: the engine must not need them."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        if name.partition(".")[0] in WINDOWED:
+            raise ModuleNotFoundError(f"No module named {name!r} (blocked: the engine runs without it)", name=name)
+
+
+if os.environ.get("GENESIS_NO_QT"):
+    sys.meta_path.insert(0, _NoWindows())
 
 
 @pytest.fixture(autouse=True)
