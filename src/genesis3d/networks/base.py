@@ -1,0 +1,63 @@
+"""What every network is: a configuration with a stride, a number of parameters and a module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from genesis3d.errors import ConfigError
+from genesis3d.registry import Named, Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["NETWORKS", "Network"]
+
+
+class Network(Named):
+    """A 3D network: ``(B, in_channels, D, H, W)`` to logits ``(B, out_channels, D, H, W)``."""
+
+    in_channels: int = Field(1, ge=1, le=16, description="channels of the scan (1 for CT)")
+    out_channels: int = Field(1, ge=1, le=64, description="channels of the output (1 restores a one-channel scan)")
+
+    @property
+    def stride(self) -> int:
+        """Sizes D, H, W of an input must be multiples of this."""
+        raise NotImplementedError
+
+    @property
+    def independent(self) -> bool:
+        """Whether a case's output in eval mode is the same alone and in any batch."""
+        return True
+
+    def parameters(self) -> int:
+        """Return the number of trainable parameters, without building them."""
+        raise NotImplementedError
+
+    def build(self, seed: int = 0) -> nn.Module:
+        """Return a new module, float32 on the CPU, initialised from ``seed`` (global generators untouched)."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed % 2**63)
+            return self._module()
+
+    def _module(self) -> nn.Module:
+        raise NotImplementedError
+
+    def check(self, shape: Sequence[int]) -> None:
+        """Raise ConfigError unless (..., C, D, H, W) fits: channels, multiples of the stride, twice it somewhere."""
+        channels, *sizes = (int(n) for n in shape[-4:])
+        if channels != self.in_channels:
+            raise ConfigError(f"{self.name}: expected {self.in_channels} input channel(s), got {channels}")
+        n = self.stride
+        if any(size < n or size % n for size in sizes) or max(sizes) < 2 * n:
+            raise ConfigError(
+                f"{self.name}: expected sizes (D, H, W) that are multiples of {n}, one of them at least {2 * n}, "
+                f"got {tuple(sizes)}"
+            )
+
+
+NETWORKS: Registry[Network] = Registry("network", ["genesis3d.networks.unet3d"])

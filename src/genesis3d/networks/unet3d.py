@@ -1,0 +1,71 @@
+"""Configuration of the 3D U-Net of Models Genesis (Zhou et al., MIA 2021, section 2.3 and the published weights)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from genesis3d.networks.base import NETWORKS, Network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Norm", "UNet3d"]
+
+Norm = Literal["batch", "batch_statistics", "instance", "group", "none"]
+
+
+@NETWORKS.register("unet3d")
+class UNet3d(Network):
+    """3D U-Net: four levels of two 3x3x3 convolutions, three poolings by 2, logits out.
+
+    Width 32 with ``decoder="transpose"`` and a batch norm has the 19,073,665 parameters and the 106 state-dict keys of
+    the published PyTorch weights (``down_tr64.ops.0.conv1.weight`` ...); ``decoder="nearest"`` the 16,320,257
+    parameters of the paper.  The arrays are (D, H, W); the published ones are (x, y, z).
+    """
+
+    width: int = Field(
+        32, ge=2, le=128, description="channels of the first convolution; the parameters grow with its square"
+    )
+    decoder: Literal["transpose", "nearest"] = Field(
+        "transpose",
+        description="how the decoder doubles its resolution: a learned 2x2x2 transposed convolution or copies",
+    )
+    norm: Norm = Field(
+        "batch",
+        description="after each convolution; batch_statistics: the statistics of the batch at all times, as the "
+        "published weights were trained and used",
+    )
+
+    @property
+    def stride(self) -> int:
+        """Three poolings by 2."""
+        return 8
+
+    @property
+    def independent(self) -> bool:
+        """Only statistics taken over the batch tie the cases of a batch together."""
+        return self.norm != "batch_statistics"
+
+    def levels(self) -> list[tuple[int, int, int]]:
+        """Return (in, middle, out) channels of the four encoder levels; the last one is the bottleneck."""
+        w = self.width
+        return [(self.in_channels, w, 2 * w)] + [(w << i, w << i, w << (i + 1)) for i in (1, 2, 3)]
+
+    def parameters(self) -> int:
+        """Return the number of trainable parameters: 19,073,665 for the published network."""
+        up = [self.width << i for i in (4, 3, 2)]
+        convolutions = [pair for a, b, c in self.levels() for pair in ((a, b), (b, c))]
+        for n in up:
+            convolutions += [(n + n // 2, n // 2), (n // 2, n // 2)]
+        affine = 0 if self.norm == "none" else 2
+        total = sum(27 * i * o + o + affine * o for i, o in convolutions)
+        if self.decoder == "transpose":
+            total += sum(8 * n * n + n for n in up)
+        return total + 2 * self.width * self.out_channels + self.out_channels
+
+    def _module(self) -> nn.Module:
+        from genesis3d.networks.unet3d_modules import UNet3dModule
+
+        return UNet3dModule(self)

@@ -1,0 +1,44 @@
+"""The torch module of the restoration task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genesis3d.errors import ConfigError
+from genesis3d.networks import Network
+from genesis3d.tasks.activation import prediction
+
+if TYPE_CHECKING:
+    from genesis3d.tasks.restoration import Restoration
+
+__all__ = ["RestorationModule"]
+
+
+class RestorationModule(nn.Module):
+    """A network and its restoration loss; ``network`` holds the weights worth keeping."""
+
+    def __init__(self, task: Restoration, network: Network | nn.Module, seed: int = 0) -> None:
+        super().__init__()
+        if isinstance(network, Network) and network.out_channels != network.in_channels:
+            raise ConfigError(
+                f"restoration: expected a network with as many output as input channels ({network.in_channels}), "
+                f"got {network.out_channels}"
+            )
+        self.task = task
+        self.network = network.build(seed) if isinstance(network, Network) else network
+
+    def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return loss, restored output in [0, 1] (detached), and the figures mse and mae of that output.
+
+        ``input`` and ``target`` are (B, C, D, H, W) in [0, 1].  The loss sees the prediction before clipping, so that
+        no voxel is without a gradient.
+        """
+        raw = prediction(self.network(input), input, self.task.output).float()
+        reference = target.float()
+        loss = functional.mse_loss(raw, reference) if self.task.loss == "mse" else functional.l1_loss(raw, reference)
+        output = raw.detach().clamp(0.0, 1.0)
+        error = output - reference
+        return {"loss": loss, "output": output, "mse": error.square().mean(), "mae": error.abs().mean()}

@@ -1,0 +1,73 @@
+"""Our 3D U-Net against the figures of the published one (README.md says where they come from)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genesis3d.networks.unet3d import Norm, UNet3d
+
+XYZ_TO_ZYX = (0, 1, 4, 3, 2)
+
+
+@pytest.fixture(scope="module")
+def golden() -> Iterator[dict[str, np.ndarray]]:
+    with np.load(Path(__file__).with_name("unet3d_published.npz")) as file:
+        yield dict(file)
+
+
+def by_formula(key: str, shape: tuple[int, ...]) -> Tensor:
+    """Return the entry ``key`` of the published layout, (x, y, z) last."""
+    n = int(np.prod(shape))
+    s = torch.sin(0.37 * torch.arange(n, dtype=torch.float64) + 0.11 * len(key)).reshape(shape)
+    if len(shape) > 1:
+        fan = shape[0] if key.endswith("up_conv.weight") else n // shape[0]
+        return s * (2 / fan) ** 0.5
+    if key.endswith("running_var"):
+        return 1 + 0.5 * s
+    return 1 + 0.2 * s if key.endswith("bn1.weight") else 0.1 * s
+
+
+def filled(norm: Norm) -> nn.Module:
+    module = UNet3d(width=32, norm=norm).build().double().eval()
+    state = module.state_dict()
+    for key, value in state.items():
+        if value.is_floating_point():
+            published = by_formula(key, tuple(value.permute(XYZ_TO_ZYX).shape) if value.ndim == 5 else value.shape)
+            value.copy_(published.permute(XYZ_TO_ZYX) if value.ndim == 5 else published)
+    return module
+
+
+def published_input() -> Tensor:
+    x = 0.5 + 0.5 * torch.sin(0.013 * torch.arange(16384, dtype=torch.float64))
+    return x.reshape(1, 1, 32, 32, 16).permute(XYZ_TO_ZYX)
+
+
+def test_layout_is_that_of_the_published_weights(golden: dict[str, np.ndarray]) -> None:
+    state = UNet3d(width=32).build().state_dict()
+    assert list(state) == [str(key) for key in golden["keys"]]
+    assert len(state) == 106
+    shapes = [tuple(v.permute(XYZ_TO_ZYX).shape) if v.ndim == 5 else tuple(v.shape) for v in state.values()]
+    assert [str(shape) for shape in shapes] == [str(shape) for shape in golden["shapes"]]
+
+
+@pytest.mark.parametrize(
+    ("norm", "name"), [("batch_statistics", "output_batch_statistics"), ("batch", "output_running_statistics")]
+)
+def test_output_is_the_published_one(golden: dict[str, np.ndarray], norm: Norm, name: str) -> None:
+    with torch.no_grad():
+        output = filled(norm)(published_input()).sigmoid().permute(XYZ_TO_ZYX)
+    np.testing.assert_allclose(output.numpy(), golden[name], rtol=0, atol=1e-5)
+    assert golden[name].std() > 1e-3
+
+
+def test_bottleneck_is_the_published_one(golden: dict[str, np.ndarray]) -> None:
+    module = filled("batch_statistics")
+    with torch.no_grad():
+        bottleneck = module.encode(published_input())[-1].permute(XYZ_TO_ZYX)  # type: ignore[operator]
+    np.testing.assert_allclose(bottleneck.numpy(), golden["bottleneck_batch_statistics"], rtol=0, atol=1e-5)
