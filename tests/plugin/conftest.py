@@ -20,21 +20,6 @@ os.environ.setdefault("NAPARI_ASYNC", "0")
 if importlib.util.find_spec("napari") is None:
     collect_ignore_glob = ["test_*.py"]
 
-# Library warnings that are not ours to mend; each names its reason.
-LIBRARY_WARNINGS = [
-    "ignore:Unable to configure default ndtiff:UserWarning",  # pyqtgraph's and napari's optional parts, absent here
-    "ignore:.*Enum value.*is marked as deprecated:DeprecationWarning",  # PyQt enums read by vispy
-]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of this folder the library exceptions and put the fast, viewer-less ones first."""
-    here = os.path.dirname(__file__)
-    for item in items:
-        if str(item.path).startswith(here):
-            for line in LIBRARY_WARNINGS:
-                item.add_marker(pytest.mark.filterwarnings(line), append=False)
-
 
 @pytest.fixture(autouse=True)
 def _nothing_left_behind(qapp: Any, request: pytest.FixtureRequest) -> Iterator[None]:

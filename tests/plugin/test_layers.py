@@ -108,6 +108,7 @@ def test_channels_become_layers(viewer: Any) -> None:
     np.testing.assert_array_equal(volume_from_layer(viewer.layers[1]).data[0], scan.data[1])
 
 
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
 def test_a_plain_layer_counts_scale_rotation_and_affine() -> None:
     turn, affine = Rotation.from_euler("z", 12, degrees=True), np.eye(4)
     affine[:3, :3], affine[:3, 3] = Rotation.from_euler("x", 30, degrees=True).as_matrix(), (5, 6, 7)
@@ -142,6 +143,7 @@ def test_a_cropped_and_moved_layer_keeps_its_place_in_the_patient() -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
 @pytest.mark.parametrize("rotate", [None, Rotation.from_euler("z", 90, degrees=True).as_matrix()])
 @pytest.mark.parametrize("known", [True, False])
 def test_derived_layers_lie_on_their_source(viewer: Any, known: bool, rotate: Any) -> None:
@@ -191,6 +193,7 @@ def test_layers_that_are_no_scan_are_refused_in_a_sentence(layer: Any, words: st
         volume_from_layer(layer)
 
 
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
 def test_shear_is_refused() -> None:
     affine = np.eye(4)
     affine[0, 1] = 0.3
