@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Kind = Literal["image", "labels"]
 
 __all__ = ["AXES", "UNITS", "add_volume", "layer_data", "layer_kind", "oblique_conflict", "patient_point",
-           "view_point", "volume_from_layer"]  # fmt: skip
+           "say_oblique", "view_point", "volume_from_layer"]  # fmt: skip
 
 AXES = ("S", "P", "L")
 UNITS = ("mm", "mm", "mm")
@@ -117,7 +117,7 @@ def add_volume(
     """
     if like is None:
         array, keywords, kind = layer_data(volume, kind)
-        warn_oblique(viewer, volume)
+        say_oblique(volume, viewer)
     else:
         base = _array_geometry(like)
         turned = not base.canonical_orientation().is_identity
@@ -162,15 +162,16 @@ def oblique_conflict(viewer: Viewer, volume: Volume | None = None) -> str | None
     return None
 
 
-def warn_oblique(viewer: Viewer, volume: Volume) -> None:
-    """Say :func:`oblique_conflict` of a volume about to be added as a napari warning, once for each sentence."""
-    sentence = oblique_conflict(viewer, volume)
-    if sentence is None or sentence in _said_oblique:
-        return
+def say_oblique(volume: Volume, viewer: Viewer | None = None) -> None:
+    """Warn in napari, once a sentence, of :func:`oblique_conflict` before ``volume`` is added to (the open) viewer."""
+    from napari import current_viewer
     from napari.utils.notifications import show_warning
 
-    _said_oblique.add(sentence)
-    show_warning(sentence)
+    viewer = viewer or current_viewer()
+    sentence = oblique_conflict(viewer, volume) if viewer is not None else None
+    if sentence is not None and sentence not in _said_oblique:
+        _said_oblique.add(sentence)
+        show_warning(sentence)
 
 
 def _angle(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
