@@ -1,0 +1,78 @@
+"""For tests of the plugin: a real viewer under a (virtual) display, and gates against what a dock may leave behind.
+
+Use the fixture ``viewer``, or napari's ``make_napari_viewer(show=True)`` where pixels matter.  Give neither the viewer
+nor a dock inside it to ``qtbot.addWidget``: the viewer's own fixture closes them.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+os.environ["NAPARI_CONFIG"] = ""  # settings live in memory: no test may touch the user's
+os.environ.setdefault("NAPARI_ASYNC", "0")
+
+if importlib.util.find_spec("napari") is None:
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind(qapp: Any, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test after which a window, timer or thread of the plugin is still alive."""
+    yield
+    if getattr(getattr(request.node, "rep_call", None), "failed", False):
+        return
+    left = _left_behind()
+    if left:  # widgets deleted later, and cycles, are no leaks: let both go, then look again
+        gc.collect()
+        for _ in range(3):
+            qapp.sendPostedEvents(None, 0)
+            qapp.processEvents()
+        left = _left_behind()
+    assert not left, f"{request.node.nodeid} left behind: {left}"
+
+
+def _left_behind() -> list[str]:
+    from qtpy.QtCore import QThread, QTimer
+    from qtpy.QtWidgets import QApplication
+
+    left = [f"window {_kind(w)}" for w in QApplication.topLevelWidgets() if _alive(w) and _ours(w)]
+    for thing in gc.get_objects():
+        if not isinstance(thing, QThread | QTimer) or not _alive(thing):
+            continue
+        if isinstance(thing, QThread):
+            if thing.isRunning() and thing is not QThread.currentThread() and _ours(thing):
+                left.append(f"thread {_kind(thing)}")
+        elif thing.isActive() and _ours(thing):
+            left.append(f"timer of {_kind(thing.parent() or thing)}")
+    return left
+
+
+def _alive(thing: Any) -> bool:
+    from qtpy.compat import isalive
+
+    return bool(isalive(thing))
+
+
+def _kind(thing: Any) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def _ours(thing: Any) -> bool:
+    """Whether it, or what owns it, is a class of the plugin."""
+    while thing is not None:
+        if type(thing).__module__.startswith("napari_genesis"):
+            return True
+        thing = thing.parent()
+    return False
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
+    """A real napari viewer, not shown, closed afterwards."""
+    return make_napari_viewer()
