@@ -1,0 +1,70 @@
+"""Small things all docks share: layouts, folds, a scroll area that cuts nothing, the theme, pages of help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFormLayout, QFrame, QScrollArea, QWidget
+from superqt import QCollapsible
+
+__all__ = ["Scroll", "fold", "form_layout", "page_text", "theme_kind"]
+
+
+def form_layout() -> QFormLayout:
+    """Return a form layout whose long rows wrap, as all docks use it."""
+    layout = QFormLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(6)
+    layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    return layout
+
+
+def fold(title: str, content: QWidget, name: str, open_: bool = False) -> QCollapsible:
+    """Return ``content`` under a fold called ``title``."""
+    collapsible = QCollapsible(title)
+    collapsible.setObjectName(name)
+    collapsible.setDuration(0)
+    collapsible.addWidget(content)
+    if open_:
+        collapsible.expand(animate=False)
+    return collapsible
+
+
+class Scroll(QScrollArea):
+    """Scrolls up and down only, and is never narrower than what it holds."""
+
+    def __init__(self, body: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(body)
+
+    def minimumSizeHint(self) -> QSize:  # Qt's name
+        """As wide as the body needs, 200 px high at least."""
+        bar = self.verticalScrollBar().sizeHint().width()
+        return QSize(self.widget().minimumSizeHint().width() + bar, 200)
+
+    def sizeHint(self) -> QSize:  # Qt's name
+        """A modest width: the viewer needs the rest."""
+        return QSize(max(340, self.minimumSizeHint().width()), 600)
+
+
+def theme_kind(viewer: ViewerModel) -> str:
+    """Return ``"dark"`` or ``"light"``: how the viewer's theme looks."""
+    from napari.utils.theme import get_theme
+
+    red, green, blue = get_theme(viewer.theme).background.as_rgb_tuple()[:3]
+    return "dark" if (0.299 * red + 0.587 * green + 0.114 * blue) < 128 else "light"
+
+
+def page_text(page: str) -> str:
+    """Return the text of a page of docs, which lies beside the package in a checkout and inside it in a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "docs", package.parent / "docs"):
+        if page and (folder / f"{page}.md").is_file():
+            return (folder / f"{page}.md").read_text(encoding="utf-8")
+    return ""

@@ -1,0 +1,84 @@
+"""Where the plugin keeps its things, and what docks tell each other without knowing each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from weakref import WeakMethod
+
+import yaml
+
+__all__ = ["Store", "current_pretrain_config", "home", "offer_pretrain_config", "runs_folder"]
+
+
+def home() -> Path:
+    """Return the folder of runs and settings: ``GENESIS_HOME``, or the user's data folder for this plugin."""
+    given = os.environ.get("GENESIS_HOME")
+    if given:
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("napari-genesis", appauthor=False))
+
+
+def runs_folder() -> Path:
+    """Return the folder in which each pre-training is a folder of its own."""
+    return home() / "runs"
+
+
+class Store:
+    """Remembered settings of one dock: plain values in a YAML file, written in one piece."""
+
+    def __init__(self, name: str) -> None:
+        self._path = home() / "settings" / f"{name}.yaml"
+
+    def load(self) -> dict[str, Any]:
+        """Return what is remembered; an unreadable file counts as nothing."""
+        try:
+            values = yaml.safe_load(self._path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value remembered for ``key``."""
+        return self.load().get(key, default)
+
+    def put(self, key: str, value: Any) -> None:
+        """Remember a plain ``value``; a full or read-only disk is no reason to disturb the user."""
+        values = self.load()
+        if key in values and values[key] == value:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self._path.with_suffix(".new")
+            temporary.write_text(yaml.safe_dump(values | {key: value}), encoding="utf-8")
+            os.replace(temporary, self._path)
+        except OSError:
+            return
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._path.unlink(missing_ok=True)
+
+
+_offer: list[WeakMethod[Callable[[], Any]]] = []
+
+
+def offer_pretrain_config(method: Callable[[], Any] | None) -> None:
+    """Make a dock's bound ``method`` the source of the current pre-training configuration (None: no source)."""
+    _offer[:] = [] if method is None else [WeakMethod(method)]
+
+
+def current_pretrain_config() -> Any | None:
+    """Return the Pre-train dock's configuration, or None when that dock is not open.
+
+    Raises
+    ------
+    GenesisError
+        When the dock is open and its settings are not yet a valid configuration.
+    """
+    method = _offer[0]() if _offer else None
+    return None if method is None else method()
