@@ -17,6 +17,7 @@ from genesis3d.volume import Geometry, Volume
 @dataclass
 class Series:
     uid: str
+    problem: str | None = None
 
     def label(self) -> str:
         return f"series {self.uid}"
@@ -37,7 +38,7 @@ def read_stub(path: str, *, series: str | None = None, channel: int | None = Non
 def list_stub(path: Path) -> list[Series]:
     if "broken" in str(path):
         raise ScanError(f"{path}: expected DICOM, got nonsense")
-    return [Series("1.2"), Series("1.3")] if "two" in str(path) else [Series("1.1")]
+    return [Series("1.9", "tilted"), Series("1.2"), Series("1.3")] if "two" in str(path) else [Series("1.1")]
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +77,7 @@ def test_the_largest_of_several_series_is_taken_and_the_others_are_said(tmp_path
     dicom(tmp_path / "two" / "a.dcm")
     found = find_cases(tmp_path)
     assert [case.series for case in found] == ["1.2"]
-    assert "2 series; the largest is used (series 1.2)" in found.skipped[0]
+    assert "3 series; the largest that opens is used (series 1.2)" in found.skipped[0]
 
 
 def test_what_cannot_be_a_case_is_named_and_passed_over(tmp_path: Path) -> None:
