@@ -120,12 +120,14 @@ def _series(path: Path, salt: str, skipped: list[str]) -> Iterator[Case]:
     except GenesisError as error:
         skipped.append(str(error))
         return
-    if not series:
-        skipped.append(f"{path}: expected a series of images, got none")
+    usable = [one for one in series if not one.problem]
+    if not usable:
+        cause = series[0].problem if series else "it holds no series of images"
+        skipped.append(f"{path} is passed over: {cause}")
         return
     if len(series) > 1:
-        skipped.append(f"{path}: {len(series)} series; the largest is used ({series[0].label()})")
-    uid = series[0].uid
+        skipped.append(f"{path}: {len(series)} series; the largest that opens is used ({usable[0].label()})")
+    uid = usable[0].uid or None
     yield Case(_stem(path), _key(salt, str(path.resolve()), uid), str(path), uid)
 
 

@@ -24,10 +24,11 @@ def check_weights(state: dict[str, Tensor], network: Network, where: str) -> Non
     if missing or extra:
         first = f"without {missing[0]}" if missing else f"with {extra[0]}"
         raise ModelError(f"{where}: expected the {len(expected)} weights of {name}, got {len(state)}, {first}")
-    for key, value in state.items():
-        if value.shape != expected[key].shape:
-            raise ModelError(f"{where}: expected {key} of shape {tuple(expected[key].shape)}, got {tuple(value.shape)}")
-        if value.is_floating_point() != expected[key].is_floating_point():
-            raise ModelError(f"{where}: expected {key} as {expected[key].dtype}, got {value.dtype}")
+    for key, wanted in expected.items():
+        value = state[key]
+        if value.shape != wanted.shape:
+            raise ModelError(f"{where}: expected {key} of shape {tuple(wanted.shape)}, got {tuple(value.shape)}")
+        if value.is_floating_point() != wanted.is_floating_point():
+            raise ModelError(f"{where}: expected {key} as {wanted.dtype}, got {value.dtype}")
         if not bool(torch.isfinite(value).all()):
             raise ModelError(f"{where}: expected finite weights, got NaN or infinity in {key}")
