@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from genesis3d.config import Config, explain
 from napari_genesis.fields import Field, make_field
+from napari_genesis.widgets.parts import Fold, fold
 
 __all__ = ["ConfigForm"]
 
@@ -54,7 +54,7 @@ class ConfigForm(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._rows(shown))
-        self.more_fold: QCollapsible | None = None
+        self.more_fold: Fold | None = None
         if more:
             self._add_fold(layout, more)
         self._error_label = QLabel(objectName="form-error", wordWrap=True, visible=False)
@@ -105,12 +105,9 @@ class ConfigForm(QWidget):
         return rows
 
     def _add_fold(self, layout: QVBoxLayout, more: Sequence[str]) -> None:
-        self.more_fold = QCollapsible("More")
-        self.more_fold.setObjectName("form-more")
-        self.more_fold.setDuration(0)
         inner = QWidget()
         inner.setLayout(self._rows(more))
-        self.more_fold.addWidget(inner)
+        self.more_fold = fold("More", inner, "form-more")
         layout.addWidget(self.more_fold)
 
     def _on_edited(self) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QFormLayout, QFrame, QScrollArea, QWidget
 from superqt import QCollapsible
 
-__all__ = ["Scroll", "fold", "form_layout", "page_text", "theme_kind"]
+__all__ = ["Fold", "Scroll", "fold", "form_layout", "page_text", "theme_kind"]
 
 
 def form_layout() -> QFormLayout:
@@ -22,15 +23,32 @@ def form_layout() -> QFormLayout:
     return layout
 
 
-def fold(title: str, content: QWidget, name: str, open_: bool = False) -> QCollapsible:
+class Fold(QCollapsible):
+    """A fold whose arrow is text, so that it has the theme's colour."""
+
+    def __init__(self, title: str, name: str) -> None:
+        super().__init__(title)
+        self._title = title
+        self.setObjectName(name)
+        self.setDuration(0)
+        self.setExpandedIcon(QIcon())
+        self.setCollapsedIcon(QIcon())
+        self.layout().setContentsMargins(0, 0, 0, 0)
+        self.toggleButton().setStyleSheet("text-align: left; background: transparent; border: none; font-weight: bold")
+        self.toggled.connect(self._on_toggled)
+        self._on_toggled(False)
+
+    def _on_toggled(self, is_open: bool) -> None:
+        self.setText(f"{'▾' if is_open else '▸'}  {self._title}")
+
+
+def fold(title: str, content: QWidget, name: str, is_open: bool = False) -> Fold:
     """Return ``content`` under a fold called ``title``."""
-    collapsible = QCollapsible(title)
-    collapsible.setObjectName(name)
-    collapsible.setDuration(0)
-    collapsible.addWidget(content)
-    if open_:
-        collapsible.expand(animate=False)
-    return collapsible
+    made = Fold(title, name)
+    made.addWidget(content)
+    if is_open:
+        made.expand(animate=False)
+    return made
 
 
 class Scroll(QScrollArea):

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from napari.components import ViewerModel
+from napari.utils.theme import get_theme
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeyEvent
@@ -226,6 +227,13 @@ class Dock(QWidget):
     def _on_theme(self, event: Any = None) -> None:
         if isalive(self):
             self.status.set_theme(theme_kind(self.viewer))
+            accent = get_theme(self.viewer.theme).current.as_hex()
+            self.primary.setStyleSheet(f"QPushButton:enabled {{ background-color: {accent}; font-weight: bold }}")
+
+    def showEvent(self, event: Any) -> None:  # Qt's name
+        """A fold with nothing in it is not shown."""
+        self.more_fold.setVisible(self.more.rowCount() > 0)
+        super().showEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # Qt's name
         """Enter starts, Esc stops."""
