@@ -1,0 +1,181 @@
+"""A lung mask without a trained network: thresholds, connected parts and distances, on a grid of about 2 mm.
+
+The steps are those of the usual rule-based methods (Hu, Hoffman, Reinhardt: Automatic lung segmentation, TMI 2001):
+body, air in the body, airways taken out, two lungs told apart, each closed so that opacity at the pleura stays in.
+What no such method can do is find a lung that is mostly dense; :func:`lung_mask` says when its result looks wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genesis3d.errors import DomainError
+from genesis3d.io.itk_filters.airways import airways
+from genesis3d.io.itk_filters.coarse import coarsen, factors, refine
+from genesis3d.io.itk_filters.components import components
+from genesis3d.io.itk_filters.morphology import bounds, closed, dilated, distance_to, eroded, fill_slices, opened
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from genesis3d.volume import Volume
+
+    Mask = NDArray[np.bool_]
+    Vector = tuple[float, float, float]
+
+__all__ = ["LEFT", "RIGHT", "LungMask", "lung_mask"]
+
+LEFT, RIGHT = 1, 2
+GRID = 2.0  # mm of the grid the lungs are found on
+CLOSING = 10.0  # mm radius: bridges opacity at the pleura and the vessels of the hilum
+HOLE = 600.0  # mm^2 of a hole in one slice that is filled; the dome of the liver, which lung surrounds too, is larger
+LEAST = 60.0  # mL of air that may be a lung, or a part of one in view
+
+
+@dataclass(frozen=True, eq=False)
+class LungMask:
+    """Lungs of one scan.
+
+    Attributes
+    ----------
+    mask : labels (1, D, H, W) uint8 on the scan's canonical grid: 1 left lung, 2 right lung (the patient's)
+    warnings : sentences for the user when the mask looks wrong; empty when it looks right
+    """
+
+    mask: Volume
+    warnings: tuple[str, ...] = ()
+
+
+def lung_mask(volume: Volume) -> LungMask:
+    """Return the lungs of a chest CT, 1 left and 2 right, on the scan's own (canonical) grid.
+
+    Raises
+    ------
+    DomainError
+        When the scan is not CT in HU, or no lung is in it.
+    """
+    volume = volume.canonical()
+    if volume.unit != "HU":
+        kind = volume.modality or "a scan of unknown modality"
+        raise DomainError(f"{volume.name}: expected a CT in HU to find lungs in, got {kind} without HU")
+    factor = factors(volume.geometry.spacing, GRID)
+    d, h, w = (s * f for s, f in zip(volume.geometry.spacing, factor, strict=True))
+    spacing = (d, h, w)
+    coarse = _lungs(coarsen(volume.data[0], factor, -1024.0, 1000.0), spacing)
+    if not coarse.any():
+        raise DomainError(f"{volume.name}: expected a chest CT, found no lungs (no air-filled part of {LEAST:g} mL)")
+    labels = refine(coarse, factor, volume.geometry.shape)
+    name = f"{volume.name} lungs"
+    mask = volume.with_data(labels, modality=None, unit=None, name=name, notes=())
+    return LungMask(mask, tuple(_doubts(coarse, spacing)))
+
+
+def _lungs(hu: NDArray[np.float32], spacing: Vector) -> NDArray[np.uint8]:
+    body = _body(hu, spacing)
+    air = body & (hu < _isodata(hu[body]))
+    parts = opened(air & ~airways(hu, air, body, spacing), spacing, 3.0)
+    middle = float(np.median(np.nonzero(body)[2])) if body.any() else 0.0
+    left, right = _sides(_candidates(parts, hu, spacing), middle, spacing)
+    result = np.zeros(hu.shape, np.uint8)
+    whole = [_whole(side, body, spacing) for side in (left, right)]
+    result[whole[0]] = LEFT
+    result[whole[1]] = RIGHT
+    both = whole[0] & whole[1]
+    if both.any():  # where the two closed lungs meet, the nearer one has it
+        nearer = distance_to(left, spacing)[both] <= distance_to(right, spacing)[both]
+        result[both] = np.where(nearer, LEFT, RIGHT)
+    return result
+
+
+def _body(hu: NDArray[np.float32], spacing: Vector) -> Mask:
+    """Return the patient without table and clothes, lungs included."""
+    tissue = hu > -500
+    labels, sizes = components(opened(tissue, spacing, 4.0), neighbours=6)
+    if not sizes:
+        return np.zeros(hu.shape, bool)
+    # a thin chest wall is lost by the opening: it comes back from close by, and small gaps are bridged before filling
+    return fill_slices(closed(tissue & dilated(labels == 1, spacing, 8.0), spacing, 4.0))
+
+
+def _isodata(values: NDArray[np.float32]) -> float:
+    """Return the threshold half way between the means of air and tissue (Ridler and Calvard 1978), -550 to -300 HU."""
+    threshold = -400.0
+    for _ in range(20):
+        low, high = values[values < threshold], values[values >= threshold]
+        if not low.size or not high.size:
+            break
+        last, threshold = threshold, float(np.clip((low.mean() + high.mean()) / 2, -550, -300))
+        if abs(threshold - last) < 1:
+            break
+    return threshold
+
+
+def _candidates(parts: Mask, hu: NDArray[np.float32], spacing: Vector) -> Mask:
+    """Return the parts of air large enough for a lung and not as empty as bowel or the outside."""
+    millilitre = float(np.prod(spacing)) / 1000
+    labels, sizes = components(parts, least=int(LEAST / millilitre) + 1, neighbours=6)
+    keep = np.zeros(len(sizes) + 1, bool)
+    for label in range(1, len(sizes) + 1):
+        keep[label] = float(np.median(hu[labels == label])) > -965
+    if len(sizes) > 2:  # a third part far smaller than the lungs is bowel or stomach
+        keep[3:] &= np.asarray(sizes[2:]) > 0.25 * sizes[0]
+    kept: Mask = keep[labels]
+    return kept
+
+
+def _sides(lungs: Mask, middle: float, spacing: Vector) -> tuple[Mask, Mask]:
+    """Return the patient's left and right lung; W runs towards the left, ``middle`` is the body's midline along it."""
+    for radius in (0.0, 1.5, 2.5, 4.0, 6.0, 8.0):
+        cores, sizes = components(eroded(lungs, spacing, radius) if radius else lungs, neighbours=6)
+        centres = [float(np.nonzero(cores == label)[2].mean()) for label in range(1, min(len(sizes), 6) + 1)]
+        left = [i + 1 for i, c in enumerate(centres) if c >= middle]
+        right = [i + 1 for i, c in enumerate(centres) if c < middle]
+        big = [sum(sizes[i - 1] for i in side) for side in (left, right)]
+        if not sizes or min(big) > 0.15 * max(big) or (radius == 0 and not _straddles(lungs, middle)):
+            return _nearest(lungs, np.isin(cores, left), np.isin(cores, right), spacing)
+    width = np.arange(lungs.shape[2])
+    return lungs & (width >= middle), lungs & (width < middle)
+
+
+def _straddles(lungs: Mask, middle: float) -> bool:
+    share = float((np.nonzero(lungs)[2] >= middle).mean()) if lungs.any() else 0.0
+    return 0.2 < share < 0.8
+
+
+def _nearest(lungs: Mask, left: Mask, right: Mask, spacing: Vector) -> tuple[Mask, Mask]:
+    """Give each voxel of ``lungs`` to the nearer of two cores."""
+    if not left.any() or not right.any():
+        return (lungs, np.zeros_like(lungs)) if left.any() else (np.zeros_like(lungs), lungs)
+    nearer = distance_to(left, spacing) <= distance_to(right, spacing)
+    return lungs & nearer, lungs & ~nearer
+
+
+def _whole(lung: Mask, body: Mask, spacing: Vector) -> Mask:
+    """Return one lung with vessels and opacity at the pleura closed in."""
+    return fill_slices(closed(lung, spacing, CLOSING), int(HOLE / (spacing[1] * spacing[2]))) & body
+
+
+def _doubts(labels: NDArray[np.uint8], spacing: Vector) -> list[str]:
+    """Return what a reader should check: size, balance, and lungs cut by the edge of the scan."""
+    millilitre = float(np.prod(spacing)) / 1000
+    left, right = (float((labels == side).sum()) * millilitre for side in (LEFT, RIGHT))
+    total, doubts = left + right, []
+    box = bounds(labels > 0)
+    cut = [name for name, on in (("lowest", box[0].start == 0), ("highest", box[0].stop == labels.shape[0])) if on]
+    if cut:
+        doubts.append(f"The scan shows the lungs in part only: they reach its {' and its '.join(cut)} slice.")
+    if total < 1500 and not cut:
+        doubts.append(f"The lungs found are small for an adult chest: {total:.0f} mL together. Check the mask.")
+    if min(left, right) < 0.55 * max(left, right):
+        small, large = ("left", "right") if left < right else ("right", "left")
+        doubts.append(
+            f"The {small} lung found has {min(left, right):.0f} mL, the {large} one {max(left, right):.0f} mL: "
+            "dense or missing lung is not in the mask. Check it."
+        )
+    sides = [labels[:, 0].any(), labels[:, -1].any(), labels[:, :, 0].any(), labels[:, :, -1].any()]
+    if any(sides):
+        doubts.append("The lungs found touch the side of the scan: the mask may have run out of the body. Check it.")
+    return doubts
