@@ -80,7 +80,7 @@ def bounds(mask: Mask, margin: tuple[int, ...] = (0, 0, 0)) -> tuple[slice, slic
 
 
 def fill_slices(mask: Mask, largest: int | None = None) -> Mask:
-    """Return ``mask`` (D, H, W) with the holes of each axial slice filled, those of at most ``largest`` pixels if given.
+    """Return ``mask`` (D, H, W) with the holes of each axial slice filled, at most ``largest`` pixels if given.
 
     A hole is closed in by the mask in the slice (4 neighbours) without reaching its border.
     """
