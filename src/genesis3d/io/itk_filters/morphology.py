@@ -24,9 +24,7 @@ def distance_to(mask: Mask, spacing: Vector) -> NDArray[np.float32]:
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(mask).view(np.uint8))
     image.SetSpacing(tuple(reversed(spacing)))
-    distance = sitk.SignedMaurerDistanceMap(
-        image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
-    )
+    distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
     return np.asarray(sitk.GetArrayFromImage(distance), dtype=np.float32)
 
 
