@@ -57,7 +57,10 @@ def read_volume(path: str | Path, *, series: str | None = None, channel: int | N
         from genesis3d.io.dicom import read_series
 
         chosen = _chosen(path, found, series)
-        volume = read_series(chosen, channel)
+        try:
+            volume = read_series(chosen, channel)
+        except ScanError as error:
+            raise ScanError(f"{error}{_way_out(chosen, found)}") from error
     named = replace(volume, name=path.stem if path.is_file() else path.name, source=str(path))
     return replace(named, notes=(*_others(chosen, found, series), *volume.notes))
 
@@ -94,6 +97,12 @@ def _chosen(path: Path, found: list[Series], uid: str | None) -> Series:
             return series
     known = ", ".join(series.uid or "(no UID)" for series in found[:5])
     raise ScanError(f"{path}: has no series {uid}, it holds {known}")
+
+
+def _way_out(refused: Series, found: list[Series]) -> str:
+    infos = (series.info() for series in found if series is not refused)
+    usable = next((info for info in infos if info.problem is None), None)
+    return f"; series {usable.uid} ({usable.label()}) can be opened instead" if usable else ""
 
 
 def _others(chosen: Series, found: list[Series], uid: str | None) -> tuple[str, ...]:
