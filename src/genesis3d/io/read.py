@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -81,12 +82,23 @@ def _series(path: Path) -> Iterator[list[Series]]:
 
     try:
         if path.is_file() and path.suffix.lower() == ".zip":
-            with unpacked(path) as folder:
+            with unpacked(path) as folder, _named_as(path, folder):
                 yield [replace(series, path=path) for series in find_series(folder)]
         else:
             yield find_series(path)
     except OSError as error:
         raise ScanError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def _named_as(path: Path, folder: Path) -> Iterator[None]:
+    """Name the zip ``path``, not the temporary ``folder`` it was unpacked into, in errors raised inside."""
+    try:
+        yield
+    except ScanError as error:
+        raise ScanError(
+            re.sub(rf"{re.escape(str(folder))}([/\\]\w+\.dcm)?", lambda _: str(path), str(error))
+        ) from error
 
 
 def _chosen(path: Path, found: list[Series], uid: str | None) -> Series:
