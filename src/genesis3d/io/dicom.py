@@ -41,9 +41,11 @@ class Series:
 
     def stack(self) -> Stack:
         """Return the slices as a grid; raises ScanError naming the path and the cause."""
+        from genesis3d.io.pixels import same_values
+
         pictures = [Picture(file, frame) for file in self.files for frame in file.frames]
         try:
-            return build_stack(pictures)
+            return build_stack(pictures, same_values)
         except (ScanError, GeometryError) as error:
             raise ScanError(f"{self.path}: cannot be opened as one volume: {error}") from error
 
@@ -78,15 +80,7 @@ def find_series(path: Path) -> list[Series]:
     ScanError
         When there is no DICOM image: one sentence saying what there is instead.
     """
-    seen = 0
-    files: list[DicomFile] = []
-    for candidate in _walk(path):
-        seen += 1
-        if seen > MOST_FILES:
-            raise ScanError(f"{path}: expected a scan, got a folder of more than {MOST_FILES} files")
-        header = read_header(candidate)
-        if header is not None:
-            files.append(header)
+    files, seen, broken = _headers(path)
     images = [f for f in files if f.is_image and f.modality not in NOT_SCANS]
     scans = [f for f in images if not f.localizer]
     if not scans:
@@ -97,7 +91,7 @@ def find_series(path: Path) -> list[Series]:
     skipped: dict[str, int] = defaultdict(int)
     for file in images:
         skipped[file.series] += file.localizer
-    found = [Series(path, tuple(group), _localizer_note(skipped[uid])) for uid, group in groups.items()]
+    found = [Series(path, tuple(group), (*broken, *_localizer_note(skipped[uid]))) for uid, group in groups.items()]
     return sorted(found, key=lambda series: (not _in_space(series), -_size(series), series.uid))
 
 
@@ -130,6 +124,26 @@ def read_series(series: Series, channel: int | None = None) -> Volume:
         notes=(*series.notes, *stack.notes, *_value_notes(first)),
     )
     return note_padding(volume)
+
+
+def _headers(path: Path) -> tuple[list[DicomFile], int, tuple[str, ...]]:
+    """Return the headers under ``path``, the number of files looked at, and a note about broken ones."""
+    seen, broken = 0, 0
+    files: list[DicomFile] = []
+    for candidate in _walk(path):
+        seen += 1
+        if seen > MOST_FILES:
+            raise ScanError(f"{path}: expected a scan, got a folder of more than {MOST_FILES} files")
+        try:
+            header = read_header(candidate)
+        except ScanError:
+            if candidate == path:
+                raise
+            broken += 1
+            continue
+        if header is not None:
+            files.append(header)
+    return files, seen, (f"{broken} DICOM files with a broken header were left out",) if broken else ()
 
 
 def _walk(path: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 from genesis3d.errors import GeometryError, ScanError
 from genesis3d.io.limits import require_memory, require_plausible
 from genesis3d.io.meaning import guess_ct, note_padding, require_numbers
-from genesis3d.io.nifti import NiftiHeader, read_nifti_header
+from genesis3d.io.nifti import NiftiHeader, read_nifti_header, require_complete
 from genesis3d.io.series import SeriesInfo
 from genesis3d.volume import Volume
 
@@ -30,6 +31,7 @@ IMAGE_IO = {
 }
 SUFFIXES = tuple(IMAGE_IO)
 DETACHED = (".nhdr", ".mhd")
+COMPLEX = "expected real values, got complex numbers; save their magnitude or phase"
 
 
 def file_suffix(path: Path) -> str | None:
@@ -46,16 +48,15 @@ def stem_of(path: Path) -> str:
 
 def series_of_file(path: Path) -> list[SeriesInfo]:
     """Return the one entry of an image file, from its header alone."""
-    reader = _inspect(path)
+    reader, _ = _inspect(path)
     size, spacing = reader.GetSize(), reader.GetSpacing()
-    scale = _length_scale(path)
     info = SeriesInfo(
         uid="",
         description=stem_of(path),
         modality=_said_modality(reader)[0],
         slices=size[2],
         shape=(size[2], size[1], size[0]),
-        spacing=(spacing[2] * scale, spacing[1] * scale, spacing[0] * scale),
+        spacing=(spacing[2], spacing[1], spacing[0]),
         channels=_channels(reader),
     )
     return [info]
@@ -72,57 +73,41 @@ def read_file(path: Path, channel: int | None = None) -> Volume:
     """
     from genesis3d.io.itk import volume_from_image
 
-    reader = _inspect(path)
-    image = _load(path, reader, _chosen(path, _channels(reader), channel))
+    reader, header = _inspect(path)
+    chosen = _chosen(path, _channels(reader), channel)
+    if header is not None:
+        require_complete(path, header, _needed(reader))
     modality, unit = _said_modality(reader)
     try:
+        image = _load(path, reader, chosen)
         volume = volume_from_image(image, name=stem_of(path), source=str(path), modality=modality, unit=unit)
     except GeometryError as error:
         raise ScanError(f"{path}: {error}") from error
-    header = _nifti(path)
     if header is not None:
-        volume = _in_millimetres(replace(volume, notes=header.notes()), header)
+        volume = replace(volume, notes=header.notes(volume.geometry))
     return note_padding(guess_ct(require_numbers(volume)))
 
 
-def _nifti(path: Path) -> NiftiHeader | None:
-    return read_nifti_header(path) if IMAGE_IO[file_suffix(path) or ""] == "NiftiImageIO" else None
-
-
-def _length_scale(path: Path) -> float:
-    header = _nifti(path)
-    return header.unit if header is not None and header.unit else 1.0
-
-
-def _in_millimetres(volume: Volume, header: NiftiHeader) -> Volume:
-    if header.unit in (None, 1.0):
-        return volume
-    scale = header.unit or 1.0
-    grid = volume.geometry
-    spacing = (grid.spacing[0] * scale, grid.spacing[1] * scale, grid.spacing[2] * scale)
-    origin = (grid.origin[0] * scale, grid.origin[1] * scale, grid.origin[2] * scale)
-    return replace(volume, geometry=replace(grid, spacing=spacing, origin=origin))
-
-
-def _inspect(path: Path) -> sitk.ImageFileReader:
+def _inspect(path: Path) -> tuple[sitk.ImageFileReader, NiftiHeader | None]:
     import SimpleITK as sitk
 
-    from genesis3d.io.itk import speaking
+    from genesis3d.io.itk import quiet, speaking
 
+    suffix = file_suffix(path) or ""
     if path.stat().st_size == 0:
         raise ScanError(f"{path}: the file is empty")
-    header = _nifti(path)
+    header = read_nifti_header(path) if IMAGE_IO[suffix] == "NiftiImageIO" else None
     if header is not None:
         if header.complex_values:
-            raise ScanError(f"{path}: expected real values, got complex numbers; save magnitude or phase")
+            raise ScanError(f"{path}: {COMPLEX}")
         header.require_rigid(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    reader.SetImageIO(IMAGE_IO[file_suffix(path) or ""])
-    with speaking(f"{path}: cannot be read as {file_suffix(path)}"):
+    reader.SetImageIO(IMAGE_IO[suffix])
+    with speaking(f"{path}: cannot be read as {suffix}"), quiet():
         reader.ReadImageInformation()
     _require_sane(path, reader)
-    return reader
+    return reader, header
 
 
 def _require_sane(path: Path, reader: sitk.ImageFileReader) -> None:
@@ -130,26 +115,27 @@ def _require_sane(path: Path, reader: sitk.ImageFileReader) -> None:
 
     size = reader.GetSize()
     if len(size) not in (3, 4) or min(size) < 1 or (len(size) == 4 and reader.GetNumberOfComponents() > 1):
-        raise ScanError(
-            f"{path}: expected a three-dimensional image, got size {' x '.join(map(str, size))} (x, y, ...)"
-        )
+        raise ScanError(f"{path}: expected three dimensions, got an image of {' x '.join(map(str, size))} (x, y, ...)")
     if reader.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
-        raise ScanError(f"{path}: expected real values, got complex numbers; save magnitude or phase")
+        raise ScanError(f"{path}: {COMPLEX}")
     spacing = reader.GetSpacing()[:3]
     if not all(np.isfinite(s) and s > 0 for s in spacing):
         raise ScanError(f"{path}: expected positive voxel spacings, got {spacing} mm (x, y, z)")
-    needed = int(np.prod([int(n) for n in size], dtype=object)) * reader.GetNumberOfComponents() * _bytes(reader)
-    suffix = file_suffix(path) or ""
+    needed, suffix = _needed(reader), file_suffix(path)
     if suffix not in DETACHED:
         require_plausible(needed, path.stat().st_size, suffix != ".nii", str(path))
     require_memory(2 * needed, str(path))
 
 
+def _needed(reader: sitk.ImageFileReader) -> int:
+    voxels = math.prod(int(n) for n in reader.GetSize())
+    return voxels * int(reader.GetNumberOfComponents()) * _bytes(reader)
+
+
 def _bytes(reader: sitk.ImageFileReader) -> int:
-    kind = reader.GetPixelID()
     import SimpleITK as sitk
 
-    name = sitk.GetPixelIDValueAsString(kind)
+    name = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     return next((bits // 8 for bits in (64, 32, 16, 8) if f"{bits}-bit" in name), 8)
 
 
@@ -175,10 +161,10 @@ def _chosen(path: Path, count: int, channel: int | None) -> int | None:
 def _load(path: Path, reader: sitk.ImageFileReader, channel: int | None) -> sitk.Image:
     import SimpleITK as sitk
 
-    from genesis3d.io.itk import speaking
+    from genesis3d.io.itk import quiet, speaking
 
     size = reader.GetSize()
-    with speaking(f"{path}: its voxels cannot be read"):
+    with speaking(f"{path}: its voxels cannot be read"), quiet():
         if len(size) == 4:
             reader.SetExtractIndex([0, 0, 0, channel or 0])
             reader.SetExtractSize([*size[:3], 0])

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from genesis3d.errors import ScanError
+
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
@@ -48,7 +50,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class DicomFile:
-    """The header of one DICOM file that may be part of a scan; ``pixels`` is where plain voxels begin, if they do."""
+    """The header of one DICOM file that may be part of a scan.
+
+    ``pixels`` is where voxels that are neither compressed nor packed begin in the file and how many bytes they take,
+    None for all others.
+    """
 
     path: Path
     instance: str
@@ -69,7 +75,8 @@ class DicomFile:
     rescaled: bool
     rescale_type: str
     syntax: str
-    pixels: int | None
+    pixels: tuple[int, int] | None
+    mosaic: bool
     frames: tuple[Frame, ...]
 
     @property
@@ -89,7 +96,13 @@ def looks_like_dicom(head: bytes) -> bool:
 
 
 def read_header(path: Path) -> DicomFile | None:
-    """Return the header of ``path``, or None when it is no DICOM file or its header is broken."""
+    """Return the header of ``path``, or None when it is no DICOM file.
+
+    Raises
+    ------
+    ScanError
+        When the header is broken.
+    """
     from pydicom.filereader import dcmread
 
     try:
@@ -105,9 +118,9 @@ def read_header(path: Path) -> DicomFile | None:
                 return _header(path, dataset, syntax, _plain_pixels(file, dataset, syntax))
     except OSError:
         raise
-    # a broken header raises almost anything; such a file is left out and counted
-    except Exception:
-        return None
+    # a broken header raises almost anything
+    except Exception as error:
+        raise ScanError(f"{path}: its DICOM header is broken ({type(error).__name__})") from error
 
 
 def _syntax(dataset: Dataset) -> str:
@@ -117,7 +130,7 @@ def _syntax(dataset: Dataset) -> str:
     return said or (IMPLICIT if implicit else EXPLICIT if little else "")
 
 
-def _plain_pixels(file: BinaryIO, dataset: Dataset, syntax: str) -> int | None:
+def _plain_pixels(file: BinaryIO, dataset: Dataset, syntax: str) -> tuple[int, int] | None:
     if syntax not in (EXPLICIT, IMPLICIT):
         return None
     implicit, little = dataset.original_encoding
@@ -125,12 +138,10 @@ def _plain_pixels(file: BinaryIO, dataset: Dataset, syntax: str) -> int | None:
     if not little or head[:4] != b"\xe0\x7f\x10\x00" or len(head) < 12:
         return None
     length = struct.unpack("<I", head[4:8] if implicit else head[8:12])[0]
-    start = file.tell() - (4 if implicit else 0)
-    size = file.seek(0, 2)
-    return start if length != 0xFFFFFFFF and start + length <= size else None
+    return (file.tell() - (4 if implicit else 0), length) if length != 0xFFFFFFFF else None
 
 
-def _header(path: Path, d: Dataset, syntax: str, pixels: int | None) -> DicomFile:
+def _header(path: Path, d: Dataset, syntax: str, pixels: tuple[int, int] | None) -> DicomFile:
     image_type = {str(value).upper() for value in d.get("ImageType", None) or ()}
     bits = int(d.get("BitsAllocated", 16) or 16)
     stored = int(d.get("BitsStored", bits) or bits)
@@ -155,6 +166,7 @@ def _header(path: Path, d: Dataset, syntax: str, pixels: int | None) -> DicomFil
         rescale_type=str((_group(d, None, "PixelValueTransformationSequence") or d).get("RescaleType", "") or ""),
         syntax=syntax,
         pixels=pixels,
+        mosaic="MOSAIC" in image_type,
         frames=_frames(d),
     )
 
@@ -177,9 +189,9 @@ def _frames(d: Dataset) -> tuple[Frame, ...]:
         order=order,
     )
     count = int(d.get("NumberOfFrames", 1) or 1)
-    # frames without functional groups have no places of their own
+    # frames without functional groups have no places of their own: one stands for all, and is refused
     lost = Frame(0, None, None, frame.spacing, frame.slope, frame.intercept, order)
-    return (frame,) if count == 1 else (lost,) * min(count, 2)
+    return (frame if count == 1 else lost,)
 
 
 def _enhanced(d: Dataset, item: Dataset, index: int) -> Frame:

@@ -62,7 +62,11 @@ def _cause(message: str) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     line = next((text for text in reversed(lines) if not text.startswith("The file")), lines[-1] if lines else "")
     _, _, said = line.rpartition("): ")
-    return (said or line or "unknown failure of the image library").rstrip(".")[:300]
+    said = said or line or "unknown failure of the image library"
+    if "Unable to determine ImageIO" in said or line.startswith("Reason:"):
+        # what the library says of any file whose content it does not understand
+        return "the file, or the data file it names, is missing, truncated, corrupt or not of this format"
+    return said.rstrip(".")[:300]
 
 
 def geometry_from_itk(

@@ -38,7 +38,7 @@ def require_numbers(volume: Volume) -> Volume:
 def guess_ct(volume: Volume) -> Volume:
     """Return ``volume``, taken as CT in HU (and saying so) when its file names no modality and its values fit.
 
-    They fit when they are whole or nearly so, reach down to air and up to tissue: from -10000 to 32767, at least one
+    They fit when they reach down to air and up to dense tissue: from -10000 to 32767, beyond 100, at least one
     in a thousand at or below -900 and at least one in a thousand at or above -100.
     """
     if volume.modality is not None or volume.channels != 1 or volume.data.dtype.kind not in "if":

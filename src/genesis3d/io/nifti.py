@@ -1,13 +1,13 @@
-"""What a NIfTI header says that the image library swallows: units, shears, two affines that disagree.
+"""What a NIfTI header says that the image library swallows: units, shears, two affines that disagree, lost bytes.
 
-NIfTI-1 format, nifti1.h: fields at fixed offsets of a 348-byte header, coordinates in (R, A, S) millimetres.
+NIfTI-1 format, nifti1.h: fields at fixed offsets of a 348-byte header, coordinates in (R, A, S).
 """
 
 from __future__ import annotations
 
-import gzip
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,80 +19,145 @@ from genesis3d.errors import ScanError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["NiftiHeader", "read_nifti_header"]
+    from genesis3d.volume import Geometry
 
+__all__ = ["NiftiHeader", "read_nifti_header", "require_complete"]
+
+HEADER = 348
 MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
+COMPLEX = (32, 1792, 2048)
 SHEAR = 1e-3
+DISAGREE_MM = 0.1
+CHUNK = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NiftiHeader:
     """The fields of a NIfTI-1 header that decide where its voxels lie.
 
     Attributes
     ----------
-    dim : number of dimensions, then the sizes
-    pixdim : qfac, then the spacing along each dimension
+    pixdim : qfac, then the spacing along each dimension, in the file's own unit
     unit : millimetres per unit of length; None when the header does not say
     complex_values : whether voxels are complex numbers
+    offset : bytes before the first voxel
+    qform, sform : (3, 4) index to (R, A, S), in the file's own unit; None when unset
     """
 
-    dim: tuple[int, ...]
     pixdim: tuple[float, ...]
     unit: float | None
     complex_values: bool
-    qform_code: int
-    sform_code: int
-    sform: NDArray[np.float64]
-
-    def notes(self) -> tuple[str, ...]:
-        """Return what a user should know of the geometry."""
-        if self.qform_code <= 0 and self.sform_code <= 0:
-            return ("the file states no position in space (qform and sform are unset); left and right are as stored",)
-        if self.unit is None:
-            return ("the file names no unit of length; millimetres are assumed",)
-        if self.unit != 1.0:
-            return (f"lengths were given in {'m' if self.unit > 1 else 'micrometres'} and are turned into mm",)
-        return ()
+    offset: int
+    qform: NDArray[np.float64] | None
+    sform: NDArray[np.float64] | None
 
     def require_rigid(self, path: Path) -> None:
         """Raise ScanError for spacings that are not positive or an sform that shears."""
         spacing = self.pixdim[1:4]
         if not all(np.isfinite(s) and s > 0 for s in spacing):
-            raise ScanError(f"{path}: expected positive voxel spacings, got {tuple(spacing)}")
-        if self.sform_code <= 0:
+            raise ScanError(f"{path}: expected positive voxel spacings, got {tuple(round(s, 6) for s in spacing)}")
+        if self.sform is None:
             return
         columns = self.sform[:, :3]
         lengths = np.linalg.norm(columns, axis=0)
-        if not np.isfinite(columns).all() or lengths.min() <= 0:
+        if not np.isfinite(self.sform).all() or lengths.min() <= 0:
             raise ScanError(f"{path}: expected an sform with three axes, got {columns.round(4).tolist()}")
         unit = columns / lengths
-        worst = np.abs(unit.T @ unit - np.eye(3)).max()
+        worst = float(np.abs(unit.T @ unit - np.eye(3)).max())
         if worst > SHEAR:
             angle = np.degrees(np.arcsin(min(1.0, worst)))
             raise ScanError(
                 f"{path}: its sform is sheared by {angle:.2f} degrees, which is no rigid grid; resample it first"
             )
 
+    def notes(self, used: Geometry) -> tuple[str, ...]:
+        """Return what a user should know of the place in space, given the grid that was ``used``."""
+        notes = []
+        if self.qform is None and self.sform is None:
+            notes.append("the file states no place in space (neither qform nor sform); left and right are not known")
+        if self.unit is None:
+            notes.append("the file names no unit of length; millimetres are assumed")
+        elif self.unit != 1.0:
+            notes.append(f"lengths are given in {'metres' if self.unit > 1 else 'micrometres'} and were turned into mm")
+        off = {name: self._off(form, used) for name, form in (("qform", self.qform), ("sform", self.sform))}
+        if max(off.values()) > DISAGREE_MM:
+            kept, left = sorted(off, key=off.__getitem__)
+            notes.append(f"qform and sform disagree by {off[left]:.3g} mm; the {kept} was used")
+        return tuple(notes)
 
-def read_nifti_header(path: Path) -> NiftiHeader | None:
-    """Return the header of a NIfTI-1 file (``.nii`` or ``.nii.gz``), or None when it is no such header."""
-    try:
-        with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as file:
-            raw = file.read(348)
-    except (OSError, EOFError, zlib.error):
-        return None
-    if len(raw) < 348 or raw[344:347] not in (b"n+1", b"ni1"):
-        return None
-    order = "<" if struct.unpack_from("<i", raw)[0] == 348 else ">"
-    datatype = struct.unpack_from(f"{order}h", raw, 70)[0]
-    qform, sform = struct.unpack_from(f"{order}2h", raw, 252)
+    def _off(self, form: NDArray[np.float64] | None, used: Geometry) -> float:
+        """Return how far in mm ``form`` puts a corner from where the grid ``used`` has it; 0 when unset."""
+        if form is None:
+            return 0.0
+        depth, height, width = used.shape
+        corners = np.array([[0, 0, 0], [depth, 0, 0], [0, height, 0], [0, 0, width]], dtype=np.float64)
+        ras = corners[:, ::-1] @ form[:, :3].T + form[:, 3]
+        spl = (ras * [-1, -1, 1])[:, ::-1] * (self.unit or 1.0)
+        return float(np.abs(spl - used.to_world(corners)).max())
+
+
+def read_nifti_header(path: Path) -> NiftiHeader:
+    """Return the header of the NIfTI-1 file ``path``, compressed or not; raises ScanError when it has none."""
+    raw = b"".join(_bytes(path, HEADER))[:HEADER]
+    if len(raw) < HEADER or raw[344:348] not in (b"n+1\0", b"ni1\0"):
+        raise ScanError(f"{path}: expected a NIfTI-1 file, got something else (no NIfTI header)")
+    order = "<" if struct.unpack_from("<i", raw)[0] == HEADER else ">"
+    qform_code, sform_code = struct.unpack_from(f"{order}2h", raw, 252)
+    pixdim = struct.unpack_from(f"{order}8f", raw, 76)
+    sform = np.array(struct.unpack_from(f"{order}12f", raw, 280), dtype=np.float64).reshape(3, 4)
+    offset = struct.unpack_from(f"{order}f", raw, 108)[0]
     return NiftiHeader(
-        dim=struct.unpack_from(f"{order}8h", raw, 40),
-        pixdim=struct.unpack_from(f"{order}8f", raw, 76),
+        pixdim=pixdim,
         unit=MILLIMETRES.get(raw[123] & 7),
-        complex_values=datatype in (32, 1792, 2048),
-        qform_code=qform,
-        sform_code=sform,
-        sform=np.array(struct.unpack_from(f"{order}12f", raw, 280), dtype=np.float64).reshape(3, 4),
+        complex_values=struct.unpack_from(f"{order}h", raw, 70)[0] in COMPLEX,
+        offset=int(offset) if np.isfinite(offset) and offset > 0 else 0,
+        qform=_qform(pixdim, struct.unpack_from(f"{order}6f", raw, 256)) if qform_code > 0 else None,
+        sform=sform if sform_code > 0 else None,
     )
+
+
+def require_complete(path: Path, header: NiftiHeader, voxel_bytes: int) -> None:
+    """Raise ScanError unless ``path`` really holds ``voxel_bytes`` after its header, and is not corrupt.
+
+    The image library fills what a truncated file lacks with zeros and says nothing.
+    """
+    held = sum(map(len, _bytes(path, header.offset + voxel_bytes)))
+    if held < header.offset + voxel_bytes:
+        held = max(0, held - header.offset)
+        raise ScanError(f"{path}: is truncated or corrupt: expected {voxel_bytes} bytes of voxels, got {held}")
+
+
+def _qform(pixdim: tuple[float, ...], fields: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return the affine of quaternion and offset (nifti1.h, method 2)."""
+    b, c, d, *offset = fields
+    a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
+    rotation = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
+        ]
+    )
+    qfac = -1.0 if pixdim[0] < 0 else 1.0
+    scale = np.array([pixdim[1], pixdim[2], pixdim[3] * qfac])
+    return np.column_stack([rotation * scale, offset])
+
+
+def _bytes(path: Path, count: int) -> Iterator[bytes]:
+    """Yield the content of ``path``, unpacked if it is packed, up to about ``count`` bytes; ends early if corrupt."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        unpack = zlib.decompressobj(31)
+        while count > 0 and (piece := file.read(CHUNK)):
+            while piece and count > 0:
+                try:
+                    out = unpack.decompress(piece, CHUNK) if packed else piece
+                except zlib.error:
+                    return
+                piece = unpack.unconsumed_tail if packed else b""
+                if packed and unpack.eof:
+                    # several members may follow one another
+                    piece, unpack = unpack.unused_data, zlib.decompressobj(31)
+                count -= len(out)
+                yield out

@@ -22,7 +22,9 @@ from genesis3d.io.stack import Picture
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["read_pixels"]
+__all__ = ["read_pixels", "same_values"]
+
+SEQUENCE_END = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 
 
 def read_pixels(pictures: Sequence[Picture], channel: int, what: str) -> NDArray[Any]:
@@ -48,6 +50,12 @@ def read_pixels(pictures: Sequence[Picture], channel: int, what: str) -> NDArray
     return _rescaled(stored, pictures)
 
 
+def same_values(one: Picture, other: Picture) -> bool:
+    """Return whether two pictures hold the same values."""
+    first, second = (read_pixels([picture], 0, str(picture.file.path)) for picture in (one, other))
+    return bool(np.array_equal(first, second))
+
+
 def _stored_type(pictures: Sequence[Picture]) -> np.dtype[Any]:
     types = {f"{'i' if p.file.signed else 'u'}{p.file.bits // 8}" for p in pictures}
     return np.result_type(*sorted(types))
@@ -71,8 +79,11 @@ def _plain(target: NDArray[Any], file: DicomFile, index: int) -> bool:
     own = np.dtype(f"<{'i' if file.signed else 'u'}{file.bits // 8}")
     if file.pixels is None or file.high_bit != file.bits_stored - 1 or target.dtype != own:
         return False
+    start, length = file.pixels
+    if (index + 1) * target.nbytes > length:
+        raise ScanError(f"{file.path}: expected {file.columns} x {file.rows} pixels as its header says, got fewer")
     with file.path.open("rb") as handle:
-        handle.seek(file.pixels + index * target.nbytes)
+        handle.seek(start + index * target.nbytes)
         if handle.readinto(target.data.cast("B")) != target.nbytes:
             raise ScanError(f"{file.path}: its voxels are truncated")
     if file.bits_stored == file.bits:
@@ -86,6 +97,7 @@ def _decoded(file: DicomFile) -> NDArray[Any]:
     """Return all frames of ``file`` as stored values (N, H, W) or (N, H, W, samples)."""
     from pydicom.filereader import dcmread
 
+    _require_whole(file)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -99,6 +111,20 @@ def _decoded(file: DicomFile) -> NDArray[Any]:
         except Exception as error:
             raise ScanError(f"{file.path}: cannot be read as DICOM ({type(error).__name__})") from error
     raise ScanError(f"{file.path}: its voxels cannot be decoded ({_coding(file.syntax)})")
+
+
+def _require_whole(file: DicomFile) -> None:
+    """Raise ScanError for a truncated file: decoders would fill the rest with zeros."""
+    from pydicom.uid import UID
+
+    if file.pixels is not None:
+        whole = sum(file.pixels) <= file.path.stat().st_size
+    elif file.syntax and UID(file.syntax).is_encapsulated:
+        whole = SEQUENCE_END in file.path.read_bytes()
+    else:
+        return
+    if not whole:
+        raise ScanError(f"{file.path}: its voxels are truncated")
 
 
 def _coding(syntax: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -57,7 +58,10 @@ def read_volume(path: str | Path, *, series: str | None = None, channel: int | N
         from genesis3d.io.dicom import read_series
 
         chosen = _chosen(path, found, series)
-        volume = read_series(chosen, channel)
+        try:
+            volume = read_series(chosen, channel)
+        except ScanError as error:
+            raise ScanError(f"{error}{_way_out(chosen, found)}") from error
     named = replace(volume, name=path.stem if path.is_file() else path.name, source=str(path))
     return replace(named, notes=(*_others(chosen, found, series), *volume.notes))
 
@@ -78,12 +82,23 @@ def _series(path: Path) -> Iterator[list[Series]]:
 
     try:
         if path.is_file() and path.suffix.lower() == ".zip":
-            with unpacked(path) as folder:
+            with unpacked(path) as folder, _named_as(path, folder):
                 yield [replace(series, path=path) for series in find_series(folder)]
         else:
             yield find_series(path)
     except OSError as error:
         raise ScanError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def _named_as(path: Path, folder: Path) -> Iterator[None]:
+    """Name the zip ``path``, not the temporary ``folder`` it was unpacked into, in errors raised inside."""
+    try:
+        yield
+    except ScanError as error:
+        raise ScanError(
+            re.sub(rf"{re.escape(str(folder))}([/\\]\w+\.dcm)?", lambda _: str(path), str(error))
+        ) from error
 
 
 def _chosen(path: Path, found: list[Series], uid: str | None) -> Series:
@@ -94,6 +109,12 @@ def _chosen(path: Path, found: list[Series], uid: str | None) -> Series:
             return series
     known = ", ".join(series.uid or "(no UID)" for series in found[:5])
     raise ScanError(f"{path}: has no series {uid}, it holds {known}")
+
+
+def _way_out(refused: Series, found: list[Series]) -> str:
+    infos = (series.info() for series in found if series is not refused)
+    usable = next((info for info in infos if info.problem is None), None)
+    return f"; series {usable.uid} ({usable.label()}) can be opened instead" if usable else ""
 
 
 def _others(chosen: Series, found: list[Series], uid: str | None) -> tuple[str, ...]:

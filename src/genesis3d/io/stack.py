@@ -6,7 +6,7 @@ by name or number.  What is repaired is said; what would be wrong in space is re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,8 +48,8 @@ class Stack:
     notes: tuple[str, ...] = ()
 
 
-def build_stack(pictures: Sequence[Picture]) -> Stack:
-    """Return ``pictures``, all of one series, as a grid.
+def build_stack(pictures: Sequence[Picture], same: Callable[[Picture, Picture], bool]) -> Stack:
+    """Return ``pictures``, all of one series, as a grid; ``same`` tells whether two of them hold the same values.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def build_stack(pictures: Sequence[Picture]) -> Stack:
     normal /= np.linalg.norm(normal)
     places = np.array([p.frame.position for p in pictures], dtype=np.float64)
     height = places @ normal
-    layers = _layers(pictures, height)
+    layers, doubled = _layers(pictures, height, same)
     firsts = np.array([layer[0].frame.position for layer in layers], dtype=np.float64)
     step, said = _step(firsts, normal, layers)
     spacing_rows, spacing_columns = _pixel_spacing(pictures)
@@ -75,7 +75,7 @@ def build_stack(pictures: Sequence[Picture]) -> Stack:
         direction=tuple(tuple(float(v) for v in line) for line in columns),  # type: ignore[arg-type]
     )
     volumes = tuple(zip(*layers, strict=True))
-    return Stack(geometry, volumes, (*notes, *said))
+    return Stack(geometry, volumes, (*notes, *doubled, *said))
 
 
 def _without_copies(pictures: Sequence[Picture]) -> tuple[list[Picture], tuple[str, ...]]:
@@ -93,6 +93,8 @@ def _without_copies(pictures: Sequence[Picture]) -> tuple[list[Picture], tuple[s
 
 
 def _axes(pictures: Sequence[Picture]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if any(p.file.mosaic for p in pictures):
+        raise ScanError("its slices are tiled into mosaics; export them as single slices")
     lost = sum(p.frame.position is None or p.frame.orientation is None for p in pictures)
     if lost:
         kind = pictures[0].file.kind
@@ -122,26 +124,40 @@ def _pixel_spacing(pictures: Sequence[Picture]) -> tuple[float, float]:
     return float(values[0][0]), float(values[0][1])
 
 
-def _layers(pictures: Sequence[Picture], height: NDArray[np.float64]) -> list[list[Picture]]:
-    order = np.argsort(height, kind="stable")
+def _layers(
+    pictures: Sequence[Picture], height: NDArray[np.float64], same: Callable[[Picture, Picture], bool]
+) -> tuple[list[list[Picture]], tuple[str, ...]]:
     layers: list[list[Picture]] = []
     last = -np.inf
-    for index in order:
+    for index in np.argsort(height, kind="stable"):
         if height[index] - last > SAME_MM:
             layers.append([])
             last = height[index]
         layers[-1].append(pictures[index])
-    counts = {len(layer) for layer in layers}
     if len(layers) == 1 and len(pictures) > 1:
         raise ScanError(f"its {len(pictures)} slices all lie at one position: a time series of one slice, not a volume")
-    if len(counts) > 1:
+    doubled: tuple[str, ...] = ()
+    if len({len(layer) for layer in layers}) > 1:
+        before = len(pictures)
+        layers = [_distinct(layer, same) for layer in layers]
+        doubled = (f"{before - sum(map(len, layers))} slices that repeat another in place and values were left out",)
+    counts = [len(layer) for layer in layers]
+    if min(counts) != max(counts):
         raise ScanError(
             f"slices are repeated unevenly ({len(pictures)} slices at {len(layers)} positions, "
             f"{min(counts)} to {max(counts)} at each)"
         )
     for layer in layers:
         layer.sort(key=lambda picture: picture.frame.order)
-    return layers
+    return layers, doubled
+
+
+def _distinct(layer: list[Picture], same: Callable[[Picture, Picture], bool]) -> list[Picture]:
+    kept: list[Picture] = []
+    for picture in layer:
+        if not any(same(picture, other) for other in kept):
+            kept.append(picture)
+    return kept
 
 
 def _step(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ import numpy as np
 
 from genesis3d.errors import ScanError
 from genesis3d.io.files import IMAGE_IO, file_suffix
+from genesis3d.io.limits import readable_bytes
+from genesis3d.io.nifti import read_nifti_header, require_complete
 from genesis3d.volume import Volume
 
 if TYPE_CHECKING:
@@ -83,14 +86,22 @@ def _describe(image: sitk.Image, volume: Volume, labels: bool) -> None:
 def _write_whole(image: sitk.Image, path: Path, suffix: str) -> None:
     import SimpleITK as sitk
 
-    from genesis3d.io.itk import speaking
+    from genesis3d.io.itk import quiet
 
     writer = sitk.ImageFileWriter()
     writer.SetFileName(str(path))
     writer.SetImageIO(IMAGE_IO[suffix])
     writer.SetUseCompression(suffix not in (".nii", ".mhd"))
-    with speaking(f"{path.name}: cannot be written"):
-        writer.Execute(image)
+    try:
+        with quiet():
+            writer.Execute(image)
+        if suffix.startswith(".nii"):
+            # the NIfTI writer says nothing when the disk is full
+            voxels = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel()
+            require_complete(path, read_nifti_header(path), voxels * image.GetSizeOfPixelComponent())
+    except (RuntimeError, ScanError) as error:
+        free = readable_bytes(shutil.disk_usage(path.parent).free)
+        raise OSError(f"the image library failed to write it whole ({free} are free on the disk)") from error
     for part in path.parent.iterdir():
         with part.open("rb+") as file:
             os.fsync(file.fileno())

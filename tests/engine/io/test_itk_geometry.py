@@ -60,7 +60,7 @@ def test_volume_lies_where_itk_says_and_comes_back_the_same() -> None:
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"])
 def test_saved_canonical_volumes_keep_the_scans_own_grid(tmp_path: Path, suffix: str) -> None:
     limit = NIFTI_MM if suffix.startswith(".nii") else EXACT_MM
-    for seed in range(0, CASES, 5 if suffix == ".mhd" else 1):
+    for seed in range(0, CASES, 1 if suffix in (".nii.gz", ".nrrd") else 10):
         image = oblique_image(seed)
         path = write_volume(volume_from_image(image).canonical(), tmp_path / f"case{seed}{suffix}")
         saved, volume = sitk.ReadImage(str(path)), read_volume(path)
