@@ -65,9 +65,10 @@ def fit(boxes: Boxes, dims: tuple[int, ...], enough: Callable[[float], bool], gr
     """
     if enough(covered(*boxes, dims)):
         return boxes
-    near, far = (1.0, 2.0 * max(dims)) if grow else (1.0, 0.0)
-    best = _scaled(boxes, far, dims)
-    for _ in range(20):
+    near, far = 1.0, 2.0 if grow else 0.0
+    while not enough(covered(*(best := _scaled(boxes, far, dims)), dims)):
+        near, far = far, 2 * far
+    for _ in range(7):  # a face moves by less than a voxel in the last step
         middle = (near + far) / 2
         scaled = _scaled(boxes, middle, dims)
         if enough(covered(*scaled, dims)):

@@ -59,7 +59,8 @@ class Choice(Config):
     @property
     def shares(self) -> tuple[float, ...]:
         """The share of each option among the applied; they add up to 1."""
-        return tuple(weight / sum(self.weights) for weight in self.weights)
+        total = sum(self.weights)
+        return tuple(weight / total for weight in self.weights)
 
 
 def _kind(value: Any) -> str:
@@ -103,15 +104,14 @@ class Chain(Transform):
     def sample(self, shape: Shape, address: Address) -> Params:
         """Return the choices and the parameters of every option of one case."""
         params: Params = {}
-        for k, step in enumerate(self.steps):
-            stage = address / str(k)
-            u = stage.generator().random(2)
-            applied = step.enabled and u[0] < step.p
-            option = int(np.searchsorted(np.cumsum(step.shares)[:-1], u[1], side="right"))
-            params[f"{k}/choice"] = np.asarray(option if applied else -1, np.int64)
+        decisions = address.generator().random((len(self.steps), 2)).tolist()
+        for k, (step, (u, v)) in enumerate(zip(self.steps, decisions, strict=True)):
+            applied = step.enabled and u < step.p
+            params[f"{k}/choice"] = np.asarray(_chosen(step.shares, v) if applied else -1, np.int64)
             for j, transform in enumerate(step.options):
-                drawn = transform.sample(shape, stage / f"{j}-{transform.name}")
-                params.update({f"{k}/{j}/{key}": array for key, array in drawn.items()})
+                drawn = transform.sample(shape, address / f"{k}/{j}-{transform.name}")
+                for key, array in drawn.items():
+                    params[f"{k}/{j}/{key}"] = array
         return params
 
     def part(self, params: Params, step: int, option: int = 0) -> Params:
@@ -154,6 +154,14 @@ class Chain(Transform):
             elif len(cases):
                 x, target = _some(transform, x, target, part, cases)
         return x, target
+
+
+def _chosen(shares: tuple[float, ...], u: float) -> int:
+    for j, share in enumerate(shares[:-1]):
+        if u < share:
+            return j
+        u -= share
+    return len(shares) - 1
 
 
 def _some(

@@ -37,10 +37,11 @@ class Flip(Transform):
 
     def sample(self, shape: Shape, address: Address) -> Params:
         """Return ``flips``, (3,) bool: whether D, H, W are mirrored."""
-        rng = address.generator()
-        going = np.cumprod(rng.random(self.repeats) < self.p).astype(bool)
-        drawn = rng.integers(len(self.axes), size=self.repeats)
-        names = [self.axes[k] for k, goes in zip(drawn, going, strict=True) if goes]
+        names: list[str] = []
+        for going, which in address.generator().random((self.repeats, 2)).tolist():
+            if going >= self.p:
+                break
+            names.append(self.axes[int(which * len(self.axes))])
         return {"flips": np.array([names.count(axis) % 2 == 1 for axis in _SPATIAL])}
 
     def _apply(self, x: torch.Tensor, params: Params) -> torch.Tensor:

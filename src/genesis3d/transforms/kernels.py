@@ -123,20 +123,16 @@ def gather(x, source, out):  # type: ignore[no-untyped-def]
 
 @_kernel("void(float32[::1], float32[:, ::1], int32[::1], float32[::1])")
 def lookup(x, table, guide, out):  # type: ignore[no-untyped-def]
-    """Map ``x`` through the pieces (x, y, slope) of ``table``; ``guide`` brackets the piece of each cell of [0, 1]."""
+    """Map ``x`` through the pieces (x, y, slope) of ``table``; ``guide`` is the first piece of each cell of [0, 1]."""
     zero, one = np.float32(0), np.float32(1)
-    cells = guide.size - 1
+    cells = np.float32(guide.size - 1)
     for v in range(x.size):
         value = min(max(x[v], zero), one)
-        cell = min(int(value * np.float32(cells)), cells - 1)
-        low, high = guide[cell], guide[cell + 1] + 1
-        while high - low > 1:
-            middle = (low + high) >> 1
-            if table[0, middle] <= value:
-                low = middle
-            else:
-                high = middle
-        y = table[1, low] + (value - table[0, low]) * table[2, low]
+        k = guide[int(value * cells)]
+        k += table[0, k + 1] <= value  # without a branch, as most cells hold one end of a piece at most
+        while table[0, k + 1] <= value:
+            k += 1
+        y = table[1, k] + (value - table[0, k]) * table[2, k]
         out[v] = min(max(y, zero), one)
 
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NonLinear", "curve"]
 
-# 1,024 pieces: at most 2e-5 from the curve (FACTS: n = 1000), a power of two so that the guide's cells are exact
-PIECES = 1024
+# 1,024 straight pieces lie at most 2e-5 from the curve; a cell of [0, 1] of the guide holds few of their ends,
+# and a power of two of cells makes the cell of a float exact
+PIECES, CELLS = 1024, 4096
 _LINEAR = (0.0, 0.0, 1.0, 1.0)
 
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -45,13 +46,13 @@ class NonLinear(Transform):
 
     def sample(self, shape: Shape, address: Address) -> Params:
         """Return ``control`` (x1, y1, x2, y2), float64, and ``decreasing``, bool."""
-        rng = address.generator()
-        control, u = rng.random(4), rng.random(2)
-        if u[1] < self.p_linear:
-            control = np.array(_LINEAR)
+        u = address.generator().random(6)
+        control = u[:4].copy()
         if self.control_points is not None:
             control = np.array(self.control_points, dtype=np.float64)
-        falls = u[0] < self.p_decreasing if self.direction == "random" else self.direction == "decreasing"
+        elif u[5] < self.p_linear:
+            control = np.array(_LINEAR)
+        falls = u[4] < self.p_decreasing if self.direction == "random" else self.direction == "decreasing"
         return {"control": control, "decreasing": np.asarray(falls, dtype=bool)}
 
     def _apply(self, x: torch.Tensor, params: Params) -> torch.Tensor:
@@ -74,13 +75,23 @@ def _bezier(control: NDArray[Any], decreasing: bool, n: int) -> tuple[NDArray[np
 
 
 def _table(control: NDArray[Any], decreasing: bool) -> NDArray[np.float32]:
-    """Rows x, y and slope of the curve's pieces; rounding keeps them monotone, a vertical piece has slope 0."""
-    x, y = (row.astype(np.float32) for row in _bezier(control, bool(decreasing), PIECES + 1))
-    x = np.maximum.accumulate(x)
-    width = np.diff(x.astype(np.float64))
-    rise = np.diff(y.astype(np.float64))
-    slope = np.divide(rise, width, out=np.zeros(PIECES), where=width > 0)
-    return np.stack([x, y, np.append(slope, 0.0).astype(np.float32)])
+    """Rows x, y and slope at the ends of the pieces, then a sentinel; a vertical piece has slope 0."""
+    x, y = _bezier(control, bool(decreasing), PIECES + 1)
+    table = np.zeros((3, PIECES + 2), np.float32)
+    table[0, :-1] = np.maximum.accumulate(x)
+    table[1, :-1] = y
+    ends = table[:2, :-1].astype(np.float64)
+    width, rise = ends[:, 1:] - ends[:, :-1]
+    np.divide(rise, width, out=table[2, :-2], where=width > 0, casting="same_kind")
+    table[0, -1] = np.inf
+    return table
+
+
+def _guide(table: NDArray[np.float32]) -> NDArray[np.int32]:
+    """The piece at the lower edge of each cell of [0, 1]."""
+    cell = np.ceil(np.minimum(table[0, :-1], 1.0) * np.float32(CELLS)).astype(np.int64)
+    pieces = np.bincount(cell, minlength=CELLS + 1).cumsum() - 1
+    return pieces.astype(np.int32)
 
 
 def _compiled_lookup(x: torch.Tensor, tables: list[NDArray[np.float32]]) -> torch.Tensor:
@@ -90,10 +101,8 @@ def _compiled_lookup(x: torch.Tensor, tables: list[NDArray[np.float32]]) -> torc
 
     x = x.detach().contiguous()
     out = torch.empty_like(x)
-    edges = np.linspace(0.0, 1.0, PIECES + 1, dtype=np.float32)
     for i, table in enumerate(tables):
-        guide = np.clip(np.searchsorted(table[0], edges, side="right") - 1, 0, PIECES - 1).astype(np.int32)
-        kernels.lookup(x[i].numpy().reshape(-1), table, guide, out[i].numpy().reshape(-1))
+        kernels.lookup(x[i].numpy().reshape(-1), table, _guide(table), out[i].numpy().reshape(-1))
     return out
 
 
@@ -102,7 +111,7 @@ def _torch_lookup(x: torch.Tensor, tables: list[NDArray[np.float32]]) -> torch.T
 
     knots = torch.from_numpy(np.stack(tables)).to(x.device)
     values = x.detach().reshape(x.shape[0], -1).clamp(0.0, 1.0)
-    piece = torch.searchsorted(knots[:, 0].contiguous(), values, right=True).sub_(1).clamp_(0, PIECES - 1)
+    piece = torch.searchsorted(knots[:, 0].contiguous(), values, right=True).sub_(1)
     # product and sum stay two operations: fused, they would round otherwise than the compiled path
     step = (values - knots[:, 0].gather(1, piece)) * knots[:, 2].gather(1, piece)
     return (knots[:, 1].gather(1, piece) + step).clamp_(0.0, 1.0).reshape(x.shape)

@@ -83,33 +83,41 @@ class Painting(Transform):
         raise NotImplementedError
 
     def _apply(self, x: torch.Tensor, params: Params) -> torch.Tensor:
-        out = x.detach().clone(memory_format=_contiguous())
+        dims = tuple(x.shape[2:])
+        if (params["shape"] != dims).any():
+            drawn = tuple(params["shape"][0].tolist())
+            raise ConfigError(f"{self.label}: expected boxes drawn for {dims} voxels, got boxes for {drawn}")
+        x = x.detach().contiguous()
+        if self.fill == "noise" and compiled(x):
+            return self._compiled_noise(x, params)
+        return self._filled(x, params)
+
+    def _compiled_noise(self, x: torch.Tensor, params: Params) -> torch.Tensor:
+        from genesis3d.transforms import kernels
+
+        out = x.clone()
         for i in range(x.shape[0]):
-            dims = tuple(params["shape"][i].tolist())
-            if dims != tuple(x.shape[2:]):
-                raise ConfigError(f"{self.label}: expected boxes drawn for {tuple(x.shape[2:])} voxels, got {dims}")
-            inside = union(params["start"][i], params["stop"][i], dims)
-            self._paint(out[i], inside if self.inside else ~inside, params["key"][i], float(params["value"][i]))
+            mask = union(params["start"][i], params["stop"][i], tuple(x.shape[2:])).reshape(-1)
+            hidden = mask if self.inside else ~mask
+            kernels.paint(hidden, np.uint64(params["key"][i]), not self.inside, out[i].flatten(1).numpy())
         return out
 
-    def _paint(self, case: torch.Tensor, mask: NDArray[np.bool_], key: Any, value: float) -> None:
-        """Fill ``case`` (C, D, H, W) in place where ``mask`` (D, H, W)."""
+    def _filled(self, x: torch.Tensor, params: Params) -> torch.Tensor:
         import torch
 
-        flat, hidden = case.flatten(1), mask.reshape(-1)
-        if self.fill == "noise" and compiled(case):
-            from genesis3d.transforms import kernels
+        from genesis3d.transforms.hashing import key_tensor, uniform01
 
-            kernels.paint(hidden, np.uint64(key), not self.inside, flat.numpy())
-            return
-        where = torch.from_numpy(hidden).to(case.device)
+        flat = x.flatten(2)
         if self.fill == "noise":
-            flat.copy_(torch.where(where, _noise(flat, key, not self.inside), flat))
+            voxels = torch.arange(flat.shape[2] if self.inside else flat[0].numel(), device=x.device)
+            fill = uniform01(key_tensor(params["key"], x.device)[:, None], voxels)
+            fill = fill.reshape(len(flat), -1, flat.shape[2])
         elif self.fill == "constant":
-            flat.masked_fill_(where, value)
-        else:
-            mean = flat.double().mean(1, keepdim=True).float()
-            flat.copy_(torch.where(where, mean, flat))
+            fill = torch.from_numpy(params["value"].astype(np.float32)).to(x.device)[:, None, None]
+        else:  # case by case, so that a case's sum does not depend on its batch
+            fill = torch.stack([case.double().mean(1, keepdim=True).float() for case in flat])
+        mask = _torch_union(params, tuple(x.shape[2:]), x.device).flatten(1)[:, None]
+        return torch.where(mask if self.inside else ~mask, fill, flat).reshape(x.shape)
 
 
 @TRANSFORMS.register("inpainting")
@@ -156,16 +164,17 @@ def _up(x: float) -> int:
     return max(1, math.ceil(x - 1e-9))
 
 
-def _contiguous() -> Any:
+def _torch_union(params: Params, dims: tuple[int, ...], device: Any) -> torch.Tensor:
+    """Return :func:`genesis3d.transforms.boxes.union` of every case, (B, D, H, W), made on ``device``."""
     import torch
 
-    return torch.contiguous_format
-
-
-def _noise(flat: torch.Tensor, key: Any, per_channel: bool) -> torch.Tensor:
-    import torch
-
-    from genesis3d.transforms.hashing import key_tensor, uniform01
-
-    voxels = torch.arange(flat.numel() if per_channel else flat.shape[1], device=flat.device)
-    return uniform01(key_tensor(np.array([key]), flat.device), voxels).reshape(-1, flat.shape[1])
+    start, stop = (torch.from_numpy(params[key].astype(np.int64)).to(device) for key in ("start", "stop"))
+    inside = []
+    for axis, size in enumerate(dims):
+        voxels = torch.arange(size, device=device)
+        inside.append((voxels >= start[:, :, axis, None]) & (voxels < stop[:, :, axis, None]))
+    d, h, w = inside
+    mask = torch.zeros((len(start), *dims), dtype=torch.bool, device=device)
+    for k in range(start.shape[1]):
+        mask |= d[:, k, :, None, None] & h[:, k, None, :, None] & w[:, k, None, None, :]
+    return mask

@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from genesis3d.transforms.hashing import below, hash64, key_tensor
 
 __all__ = ["sources", "windows"]
 
 Triple = tuple[int, int, int]
+
+# places of windows worked on at once: bounds the memory (a few arrays of 8 bytes each)
+ELEMENTS = 1 << 26
 
 
 def windows(
@@ -33,68 +37,86 @@ def windows(
 
 
 def _orders(wkeys: torch.Tensor, sizes: torch.Tensor, most: int, stream: int) -> torch.Tensor:
-    """Fisher-Yates orders (N, most) of 0..sizes-1, one row a window; what lies beyond a row's size stays in place."""
+    """Fisher-Yates orders (most, N) of 0..sizes-1, a column a window; what lies beyond a size stays in place."""
     device = wkeys.device
-    steps = torch.arange((most + 1) // 2, device=device)
-    bits = hash64(wkeys[:, None], steps[None] + stream)
-    items = torch.arange(most, device=device).expand(len(wkeys), most).contiguous()
+    steps = torch.arange((most + 1) // 2, device=device)[:, None]
+    bits = hash64(wkeys[None], steps + stream)
+    bounds = torch.arange(1, most + 1, device=device)[:, None]
+    others = torch.empty((most, len(wkeys)), dtype=torch.int64, device=device)
+    others[0::2] = below(bits, bounds[0::2], upper=False)
+    others[1::2] = below(bits[: most // 2], bounds[1::2], upper=True)
+    others = torch.where(sizes[None] >= bounds, others, bounds - 1)
+    items = torch.arange(most, device=device)[:, None].expand(-1, len(wkeys)).contiguous()
     for j in range(most - 1, 0, -1):
-        other = below(bits[:, j >> 1], j + 1, upper=bool(j & 1))
-        other = torch.where(sizes > j, other, j)[:, None]
-        moved = items.gather(1, other)
-        items.scatter_(1, other, items[:, j : j + 1].clone())
-        items[:, j : j + 1] = moved
+        moved = items.gather(0, others[j : j + 1])
+        items.scatter_(0, others[j : j + 1], items[j : j + 1].clone())
+        items[j] = moved[0]
     return items
 
 
 def _linear(place: torch.Tensor, extent: torch.Tensor, start: torch.Tensor, dims: Triple) -> torch.Tensor:
-    """Index in the sub-volume of ``place``, the index inside its window."""
-    _, h, w = (extent[:, axis, None] for axis in range(3))
-    d0, h0, w0 = (start[:, axis, None] for axis in range(3))
-    rows = torch.div(place, w, rounding_mode="floor")
-    planes = torch.div(rows, h, rounding_mode="floor")
-    return ((d0 + planes) * dims[1] + h0 + rows - planes * h) * dims[2] + w0 + place - rows * w
+    """Index in the sub-volume of ``place``, the index inside its window; (most, N)."""
+    rows = torch.div(place, extent[2], rounding_mode="floor")
+    planes = torch.div(rows, extent[1], rounding_mode="floor")
+    row = start[1] + rows - planes * extent[1]
+    return ((start[0] + planes) * dims[1] + row) * dims[2] + start[2] + place - rows * extent[2]
 
 
 def _taken(
     place: torch.Tensor, extent: torch.Tensor, wkeys: torch.Tensor, largest: Triple, separable: bool
 ) -> torch.Tensor:
-    """Place inside its window from which each ``place`` takes its value."""
-    sizes = extent.prod(1)
+    """Place inside its window from which each ``place`` takes its value; (most, N)."""
+    sizes = extent.prod(0)
     if not separable:
-        return _orders(wkeys, sizes, place.shape[1], 3)
-    inside = place.minimum(sizes[:, None] - 1)
-    rows = torch.div(inside, extent[:, 2:3], rounding_mode="floor")
-    planes = torch.div(rows, extent[:, 1:2], rounding_mode="floor")
-    parts = (planes, rows - planes * extent[:, 1:2], inside - rows * extent[:, 2:3])
+        return _orders(wkeys, sizes, len(place), 3)
+    inside = place.minimum(sizes - 1)
+    rows = torch.div(inside, extent[2], rounding_mode="floor")
+    planes = torch.div(rows, extent[1], rounding_mode="floor")
+    parts = (planes, rows - planes * extent[1], inside - rows * extent[2])
     d, h, w = (
-        _orders(wkeys, extent[:, axis], largest[axis], 3 + (axis << 20)).gather(1, parts[axis]) for axis in range(3)
+        _orders(wkeys, extent[axis], largest[axis], 3 + (axis << 20)).gather(0, parts[axis]) for axis in range(3)
     )
-    return (d * extent[:, 1:2] + h) * extent[:, 2:3] + w
+    return (d * extent[1] + h) * extent[2] + w
 
 
 def sources(
-    key: np.uint64, count: int, smallest: Triple, largest: Triple, dims: Triple, permutation: str, device: Any
-) -> torch.Tensor:
-    """Return from which voxel each voxel takes its value, (D*H*W,) int64; the highest window index wins.
+    keys: NDArray[np.uint64], counts: NDArray[np.int64], smallest: Triple, largest: Triple, dims: Triple,
+    separable: bool, device: Any,
+) -> torch.Tensor:  # fmt: skip
+    """Return from which voxel each voxel takes its value, (B, D*H*W) int64; the highest window index wins."""
+    most, count = int(np.prod(largest)), int(counts.max())
+    together = max(1, ELEMENTS // max(1, most * count))
+    parts = [
+        _sources(keys[i : i + together], counts[i : i + together], smallest, largest, dims, separable, device)
+        for i in range(0, len(keys), together)
+    ]
+    return torch.cat(parts)
 
-    The winner of every voxel is found first (scatter of the largest index), then each window writes only where it
-    won: no two writes race, so the result is the same on every device.
+
+def _sources(
+    keys: NDArray[np.uint64], counts: NDArray[np.int64], smallest: Triple, largest: Triple, dims: Triple,
+    separable: bool, device: Any,
+) -> torch.Tensor:  # fmt: skip
+    """Find the winner of every voxel (scatter of the largest index), then let each window write only where it won.
+
+    So no two writes race, and the result is the same on every device.
     """
-    voxels = int(np.prod(dims))
-    source = torch.arange(voxels + 1, device=device)  # one slot more takes the writes that do not count
+    cases, count, voxels = len(keys), int(counts.max()), int(np.prod(dims))
+    nowhere = cases * voxels  # one slot more takes the writes that do not count
+    source = torch.arange(nowhere + 1, device=device)
     if count == 0:
-        return source[:voxels]
-    start, extent, wkeys = (
-        part[0] for part in windows(key_tensor(np.array([key]), device), count, smallest, largest, dims)
-    )
-    most = int(np.prod(largest))
-    place = torch.arange(most, device=device).expand(count, most)
-    target = _linear(place, extent, start, dims).masked_fill(place >= extent.prod(1)[:, None], voxels)
-    index = torch.arange(count, device=device)[:, None].expand(count, most)
-    winner = torch.full((voxels + 1,), -1, device=device)
-    winner.scatter_reduce_(0, target.reshape(-1), index.reshape(-1), "amax")
-    target = target.masked_fill(winner[target] != index, voxels)
-    taken = _linear(_taken(place, extent, wkeys, largest, permutation == "separable"), extent, start, dims)
+        return source[:nowhere].reshape(cases, voxels) % voxels
+    drawn = windows(key_tensor(keys, device), count, smallest, largest, dims)
+    start, extent = (part.reshape(-1, 3).T.contiguous() for part in drawn[:2])
+    place = torch.arange(int(np.prod(largest)), device=device)[:, None]
+    index = torch.arange(count, device=device).repeat(cases)
+    first = torch.arange(cases, device=device).repeat_interleave(count) * voxels
+    there = (place < extent.prod(0)) & (index < torch.from_numpy(counts).to(device).repeat_interleave(count))
+    target = torch.where(there, first + _linear(place, extent, start, dims), nowhere)
+    winner = torch.full((nowhere + 1,), -1, device=device)
+    winner.scatter_reduce_(0, target.reshape(-1), index.expand_as(target).reshape(-1), "amax")
+    target = torch.where(winner[target] == index, target, nowhere)
+    taken = _linear(_taken(place, extent, drawn[2].reshape(-1), largest, separable), extent, start, dims)
+    source.remainder_(voxels)
     source.scatter_(0, target.reshape(-1), taken.reshape(-1))
-    return source[:voxels]
+    return source[:nowhere].reshape(cases, voxels)

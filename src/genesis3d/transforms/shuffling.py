@@ -80,16 +80,14 @@ class LocalShuffling(Transform):
 
         from genesis3d.transforms import permutations
 
-        dims = (x.shape[2], x.shape[3], x.shape[4])
-        rows = []
-        for i in range(x.shape[0]):
-            key, count = params["key"][i], int(params["windows"][i])
-            if self.compose:  # windows wait for each other: the map is made on the CPU, and only the map travels
-                rows.append(torch.from_numpy(self._sources(key, count, dims).astype(np.int64)).to(x.device))
-            else:
-                rows.append(permutations.sources(key, count, self.smallest, self.largest, dims, self.permutation,
-                                                 x.device))  # fmt: skip
-        source = torch.stack(rows)[:, None].expand(-1, x.shape[1], -1)
+        dims, separable = (x.shape[2], x.shape[3], x.shape[4]), self.permutation == "separable"
+        keys, counts = params["key"], params["windows"]
+        if self.compose:  # windows wait for each other: the map is made on the CPU, and only the map travels
+            maps = [self._sources(key, int(count), dims) for key, count in zip(keys, counts, strict=True)]
+            source = torch.from_numpy(np.stack(maps).astype(np.int64)).to(x.device)
+        else:
+            source = permutations.sources(keys, counts, self.smallest, self.largest, dims, separable, x.device)
+        source = source[:, None].expand(-1, x.shape[1], -1)
         return x.detach().flatten(2).gather(2, source).reshape(x.shape)
 
     def _sources(self, key: Any, count: int, dims: tuple[int, int, int]) -> NDArray[np.int32]:
