@@ -2,8 +2,189 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from genesis3d.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from genesis3d.events import Event, Order
+    from genesis3d.workflows.pretrain import PretrainConfig
+
+ScansArgument = Annotated[list[str] | None, typer.Argument(help="scans, DICOM folders, zips, or folders of these")]
+RunDirOption = Annotated[Path, typer.Option(help="folder of the run: new, or with --resume that of a run")]
+ConfigOption = Annotated[Path | None, typer.Option(help="YAML or JSON file of settings")]
+PresetOption = Annotated[str | None, typer.Option(help="default, quick or official-pytorch")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="one setting, KEY=VALUE, e.g. network.width=8")]
+ChainOption = Annotated[str | None, typer.Option(help="YAML file of a chain, or a preset: default, official, gentle, ...")]
+StepsOption = Annotated[int | None, typer.Option(help="length in steps")]
+MinutesOption = Annotated[float | None, typer.Option(help="length in minutes")]
+DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda:N or mps")]
+PrecisionOption = Annotated[str | None, typer.Option(help="auto, 32 or bf16")]
+SeedOption = Annotated[int | None, typer.Option(help="seed of everything random")]
+ThreadsOption = Annotated[int | None, typer.Option(help="processor threads (default: all cores but one)")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="go on from the run's last saved state; needs no scans")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print events as JSON lines")]
+NiceOption = Annotated[int | None, typer.Option(min=0, max=19, help="lower the priority by so much (POSIX)")]
+PluginOption = Annotated[list[str] | None, typer.Option(help="Python file or module with transforms of your own")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Register this group's commands on ``app``."""
+
+    @app.command()
+    def pretrain(
+        run_dir: RunDirOption,
+        scans: ScansArgument = None,
+        config: ConfigOption = None,
+        preset: PresetOption = None,
+        setting: SetOption = None,
+        chain: ChainOption = None,
+        steps: StepsOption = None,
+        minutes: MinutesOption = None,
+        device: DeviceOption = None,
+        precision: PrecisionOption = None,
+        seed: SeedOption = None,
+        threads: ThreadsOption = None,
+        resume: ResumeOption = False,
+        json: JsonOption = False,
+        nice: NiceOption = None,
+        plugin: PluginOption = None,
+    ) -> None:
+        """Pre-train a network on SCANS: it learns to restore transformed sub-volumes (Models Genesis)."""
+        _prepare_process(nice)
+        _load_plugins(plugin or [])
+        options = {"device": device, "precision": precision, "seed": seed, "threads": threads}
+        changes = {name: value for name, value in options.items() if value is not None}
+        base = _base(run_dir, config, preset, resume)
+        made = _configured(base, scans or [], setting or [], chain, steps, minutes, changes)
+        raise typer.Exit(_run(made, run_dir, resume, json))
+
+
+def _prepare_process(nice: int | None) -> None:
+    # Spinning OpenMP threads take the cores of whoever looks on; it can be told only before torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if nice and hasattr(os, "nice"):
+        os.nice(nice)
+
+
+def _load_plugins(plugins: list[str]) -> None:
+    from genesis3d.registry import load_entry_points, load_plugin
+
+    load_entry_points()
+    for plugin in plugins:
+        load_plugin(plugin)
+
+
+def _base(run_dir: Path, config: Path | None, preset: str | None, resume: bool) -> PretrainConfig:
+    """Return the settings that the options change: a file's, a preset's, or on resuming the run's own."""
+    from genesis3d.training.rundir import RunDir
+    from genesis3d.workflows.pretrain import PretrainConfig, pretrain_preset
+
+    if config is not None and preset is not None:
+        raise ConfigError("--config and --preset: expected one of them, got both")
+    if config is not None:
+        return PretrainConfig.from_yaml(config)
+    if resume:
+        if preset is not None:
+            raise ConfigError("--preset: expected none with --resume, which takes the settings of the run")
+        run = RunDir(run_dir)
+        return PretrainConfig.parse(run.config(), str(run.config_path))
+    return pretrain_preset(preset or "default")
+
+
+def _configured(
+    base: PretrainConfig,
+    scans: list[str],
+    settings: list[str],
+    chain: str | None,
+    steps: int | None,
+    minutes: float | None,
+    changes: dict[str, Any],
+) -> PretrainConfig:
+    from genesis3d.config import override
+    from genesis3d.workflows.pretrain import PretrainConfig
+
+    if steps is not None and minutes is not None:
+        raise ConfigError(f"--steps and --minutes: expected one of them, got {steps} and {minutes:g}")
+    values = base.to_dict()
+    if scans:
+        values["cases"] = [str(Path(scan).absolute()) for scan in scans]
+    if steps is not None or minutes is not None:
+        values |= {"steps": steps, "minutes": minutes}
+    if chain is not None:
+        values["chain"] = _chain(chain)
+    values = override(values | changes, settings)
+    return PretrainConfig.parse(values, "pretrain")
+
+
+def _chain(text: str) -> dict[str, Any]:
+    """Return a chain as plain values from a preset's name or a YAML file, such as the Preview dock saves."""
+    from genesis3d.transforms import CHAIN_PRESETS, Chain, chain_preset
+
+    if text in CHAIN_PRESETS:
+        return chain_preset(text).to_dict()
+    if not Path(text).is_file():
+        raise ConfigError(f"--chain: expected a YAML file or one of {', '.join(CHAIN_PRESETS)}, got {text!r}")
+    return Chain.from_yaml(text).to_dict()
+
+
+def _run(config: PretrainConfig, run_dir: Path, resume: bool, json: bool) -> int:
+    """Train, show the events, and return the exit status: 0 also when stopped, 1 for a defect, 2 for a refusal."""
+    from genesis3d.events import Failed
+    from genesis3d.workflows.pretrain import pretrain
+
+    control = _stop_on_signals()
+    last: Event | None = None
+    events = pretrain(config, run_dir, resume=resume, control=control)
+    for last in _shown(events, json):
+        pass
+    if not isinstance(last, Failed):
+        return 0
+    print(f"genesis3d: {last.message}", file=sys.stderr)
+    if not last.expected:
+        print(last.trace, file=sys.stderr)
+    return 2 if last.expected else 1
+
+
+def _stop_on_signals() -> Any:
+    """Make SIGTERM and the first Ctrl+C ask the training to stop and save; return its control."""
+    order: list[Order] = ["run"]
+
+    def stop(number: int, _frame: object) -> None:
+        order[0] = "stop"
+        if number == signal.SIGINT:  # a second one ends at once; the last saved state stays
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop)
+    return lambda: order[0]
+
+
+def _shown(events: Iterator[Event], json: bool) -> Iterator[Event]:
+    """Yield ``events``, each printed: JSON lines, a progress bar on a terminal, or plain lines."""
+    from genesis3d.cli.progress import ProgressBar, plain_line
+
+    if json:
+        for event in events:
+            print(event.to_json(), flush=True)
+            yield event
+    elif sys.stdout.isatty():
+        with ProgressBar() as bar:
+            for event in events:
+                bar.show(event)
+                yield event
+    else:
+        for event in events:
+            line = plain_line(event)
+            if line:
+                print(line, flush=True)
+            yield event

@@ -1,0 +1,108 @@
+"""Files that are either whole or not there: temporary file, fsync, rename."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from genesis3d.errors import RunError
+
+__all__ = ["DirectoryLock", "write_atomic"]
+
+
+def write_atomic(path: Path, write: bytes | Callable[[IO[bytes]], object], *, durable: bool = True) -> int:
+    """Write ``path`` so that a crash or a full disk at any point leaves the old file or the new one, never a part.
+
+    Parameters
+    ----------
+    path : its folder must exist
+    write : the content, or a function that writes it into an open binary file
+    durable : wait until the disk has it (fsync); without, a power cut may bring the old content back
+
+    Returns
+    -------
+    int
+        The number of bytes written.
+
+    Raises
+    ------
+    OSError
+        When the disk refuses; the temporary file is removed and ``path`` stays as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            if callable(write):
+                write(file)
+            else:
+                file.write(write)
+            file.flush()
+            size = file.tell()
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        _sync_folder(path.parent)
+    return size
+
+
+def _sync_folder(folder: Path) -> None:
+    if sys.platform == "win32":  # folders cannot be opened there, and renames are journalled
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems cannot sync a folder
+        pass
+    finally:
+        os.close(descriptor)
+
+
+class DirectoryLock:
+    """One owner at a time of a folder: a lock of the operating system on ``folder/lock``, freed when the owner dies.
+
+    Raises
+    ------
+    RunError
+        On entering, when another process (or another run in this one) holds the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "lock"
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> DirectoryLock:
+        file = open(self.path, "ab")  # held open as long as the lock
+        try:
+            _lock(file)
+        except OSError as error:
+            file.close()
+            raise RunError(
+                f"{self.path.parent}: expected a run nobody is training, but another process trains in it"
+            ) from error
+        self._file = file
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[bytes]) -> None:
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: IO[bytes]) -> None:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

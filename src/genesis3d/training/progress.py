@@ -1,0 +1,92 @@
+"""How far a training is, how fast it goes, and how many steps a budget in minutes buys."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+__all__ = ["MEASURED_STEPS", "Pace", "Progress"]
+
+MEASURED_STEPS = 20
+# Not representative: the first steps build caches and start threads.
+_COLD_STEPS = 5
+
+
+@dataclass
+class Progress:
+    """What a resumed run must know beside weights and optimiser; plain values."""
+
+    step: int = 0
+    total: int | None = None
+    minutes: float | None = None
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int | None = None
+    stale: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+    figures_step: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for the resume file."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Progress:
+        """Return the progress of a resume file, passing over names of other versions."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+    @property
+    def over(self) -> bool:
+        """Whether the budget is used."""
+        return self.total is not None and self.step >= self.total
+
+
+class Pace:
+    """Measures steps; from ``minutes`` and the first measured steps it finds the total, once."""
+
+    def __init__(self, progress: Progress, validate_every: int) -> None:
+        self.progress = progress
+        self.every = validate_every
+        self.validation_seconds = 0.0
+        self._durations: list[float] = []
+        self._smooth: float | None = None
+        self._begin = time.perf_counter() - progress.seconds
+
+    def stepped(self, seconds: float) -> None:
+        """Take note of one step that took ``seconds``."""
+        self.progress.seconds = self.elapsed
+        self._smooth = seconds if self._smooth is None else 0.9 * self._smooth + 0.1 * seconds
+        if self.progress.total is None:
+            self._durations.append(seconds)
+            if len(self._durations) >= MEASURED_STEPS:
+                self.progress.total = self._steps_that_fit()
+
+    def paused(self, seconds: float) -> None:
+        """Leave ``seconds`` of waiting out of the budget."""
+        self._begin += seconds
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return time.perf_counter() - self._begin
+
+    @property
+    def rate(self) -> float | None:
+        """Steps per second, smoothed."""
+        return 1 / self._smooth if self._smooth else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds to the end, validations included; None while unknown."""
+        if self.progress.total is None or self._smooth is None:
+            return None
+        return (self.progress.total - self.progress.step) * (self._smooth + self.validation_seconds / self.every)
+
+    def _steps_that_fit(self) -> int:
+        warm = self._durations[_COLD_STEPS:]
+        # Saving takes up to a twentieth of the time; the last validation comes on top.
+        each = 1.03 * sum(warm) / len(warm) + self.validation_seconds / self.every
+        left = 60 * (self.progress.minutes or 0) - self.elapsed - self.validation_seconds
+        return self.progress.step + max(1, int(left / each))

@@ -1,0 +1,81 @@
+"""Events go into the run directory before anybody sees them, and every exception becomes one."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from genesis3d.errors import GenesisError
+from genesis3d.events import Event, Failed, Finished, Stepped, Validated
+from genesis3d.training.rundir import RunDir
+from genesis3d.training.validation import prefixed
+
+__all__ = ["failure", "record"]
+
+
+def record(run: RunDir, events: Iterator[Event], hidden: Iterable[str] = ()) -> Iterator[Event]:
+    """Yield ``events``, each after it was written to ``run``; end with Failed instead of raising.
+
+    Paths in ``hidden`` are cut to their last part in recorded errors: full paths stand in config.json alone.  Closing
+    the iterator leaves the run ``stopped``, with its last saved state.
+    """
+    try:
+        for event in events:
+            _write(run, event)
+            yield event
+    except Exception as error:
+        failed = failure(error, hidden)
+        # The disk may be full; whoever follows the run then sees a process that is gone.
+        with suppress(OSError):
+            run.append(failed)
+        with suppress(OSError):
+            run.set_status("failed", message=failed.message)
+        yield failed
+    except BaseException:
+        with suppress(OSError):
+            run.set_status("stopped")
+        raise
+    finally:
+        if isinstance(events, Generator):
+            events.close()
+
+
+def _write(run: RunDir, event: Event) -> None:
+    run.append(event)
+    if isinstance(event, Stepped):
+        rate = {} if event.rate is None else {"steps_per_second": event.rate}
+        run.metrics.append(event.step, event.metrics | rate)
+    elif isinstance(event, Validated):
+        run.metrics.append(event.step, prefixed(event.metrics, "validation_"))
+    elif isinstance(event, Finished):
+        run.order("run")
+        run.set_status("stopped" if event.cancelled else "finished", phase="", durable=True)
+
+
+def failure(error: Exception, hidden: Iterable[str] = ()) -> Failed:
+    """Return the event of an exception: one sentence, and a trace only for what nobody expected."""
+    message, expected = _sentence(error)
+    trace = "" if expected else "".join(traceback.format_exception(error))
+    for path in hidden:
+        message, trace = (text.replace(path, Path(path).name) for text in (message, trace))
+    return Failed(message=message, expected=expected, trace=trace)
+
+
+def _sentence(error: Exception) -> tuple[str, bool]:
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            "the disk of the run directory is full: expected room for a checkpoint (the last saved one is kept)",
+            True,
+        )
+    if isinstance(error, GenesisError):
+        return text, True
+    if isinstance(error, OSError):
+        where = Path(error.filename).name if isinstance(error.filename, str) else "a file of the run"
+        return f"{where}: expected to read or write it, got: {error.strerror or text}", True
+    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text.lower():
+        return "expected the training to fit in memory: take a smaller batch, width or sub-volume, or fewer scans", True
+    return f"{type(error).__name__}: {text}", False

@@ -1,0 +1,99 @@
+"""Figures on fixed, held-out sub-volumes: what the curve of a run means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genesis3d.tasks.figures import restoration_figures
+from genesis3d.training.files import write_atomic
+from genesis3d.training.pairs import PairMaker, Pairs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from genesis3d.data.sampling import Sampler
+    from genesis3d.training.holdout import Part
+    from genesis3d.transforms import Chain
+
+__all__ = ["SAMPLE_SLOTS", "FixedWindows", "prefixed", "write_samples"]
+
+SAMPLE_SLOTS = 3
+
+
+class FixedWindows:
+    """``count`` sub-volumes of ``sampler`` under ``chain``, the same at every measurement, kept in memory.
+
+    Attributes
+    ----------
+    batches : the pairs, in batches of ``batch``
+    baseline : errors of the transformed input, the best constant per sub-volume and a 3x3x3 median
+    """
+
+    def __init__(self, sampler: Sampler, chain: Chain, seed: int, count: int, batch: int, stream: str) -> None:
+        batch = min(batch, count)
+        maker = PairMaker(sampler, chain, seed, batch, stream=stream)
+        steps = -(-count // batch)
+        self.batches: list[Pairs] = [maker.pairs(step) for step in range(steps)]
+        self.baseline = _mean([restoration_figures(pairs.input, pairs.target) for pairs in self.batches])
+
+    def measure(self, task: nn.Module, device: str | None = None) -> dict[str, float]:
+        """Return the task's loss, the network's mean squared error, its ratio to the best constant, and baselines."""
+        import torch
+
+        training = task.training
+        task.eval()
+        found = []
+        with torch.no_grad():
+            for pairs in self.batches:
+                result = task(pairs.input.to(device), pairs.target.to(device))
+                output = result["output"].float().cpu()
+                error = float((output - pairs.target).square().mean(dtype=torch.float64))
+                found.append({"loss": float(result["loss"]), "mse_network": error})
+        task.train(training)
+        figures = self.baseline | _mean(found)
+        return figures | {"ratio": figures["mse_network"] / max(figures["mse_constant"], 1e-12)}
+
+    def restored(self, task: nn.Module, device: str | None = None) -> tuple[Pairs, Tensor]:
+        """Return the first batch and its restoration by the network, (B, C, D, H, W) in [0, 1] on the CPU."""
+        import torch
+
+        training = task.training
+        task.eval()
+        pairs = self.batches[0]
+        with torch.no_grad():
+            output = task(pairs.input.to(device), pairs.target.to(device))["output"].float().cpu()
+        task.train(training)
+        return pairs, output
+
+
+def write_samples(path: Path, step: int, pairs: Pairs, output: Tensor, part: Part) -> None:
+    """Write the first slots as ``path`` (.npz): input, restored and target, (n, C, D, H, W) float16 in [0, 1].
+
+    Beside them: ``outcomes`` (what the chain did, in words), ``cases`` (names), ``starts`` (n, 3) first voxel (D, H,
+    W) in the canonical scan, and ``step``.
+    """
+    n = min(SAMPLE_SLOTS, len(pairs.outcomes))
+    arrays = {
+        "input": pairs.input[:n].numpy().astype(np.float16),
+        "restored": output[:n].numpy().astype(np.float16),
+        "target": pairs.target[:n].numpy().astype(np.float16),
+        "outcomes": np.array(pairs.outcomes[:n]),
+        "cases": np.array([part.names[location.case] for location in pairs.locations[:n]]),
+        "starts": np.array([np.add(location.start, part.offset) for location in pairs.locations[:n]]),
+        "step": np.array(step),
+    }
+    write_atomic(path, lambda file: np.savez(file, **arrays), durable=False)
+
+
+def _mean(figures: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([item[name] for item in figures])) for name in figures[0]}
+
+
+def prefixed(figures: Mapping[str, float], prefix: str) -> dict[str, float]:
+    """Return the figures with ``prefix`` before each name."""
+    return {f"{prefix}{name}": value for name, value in figures.items()}

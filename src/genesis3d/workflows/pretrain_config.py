@@ -1,0 +1,101 @@
+"""The configuration of a pre-training, and its presets as values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from genesis3d.config import Config
+from genesis3d.data.sampling import SamplingConfig
+from genesis3d.errors import ConfigError
+from genesis3d.intensity import INTENSITIES, Intensity
+from genesis3d.networks import NETWORKS, Network
+from genesis3d.networks.unet3d import UNet3d
+from genesis3d.tasks import TASKS, Task
+from genesis3d.tasks.restoration import Restoration
+from genesis3d.training.settings import KeepSettings, OptimiserSettings, ValidationSettings
+from genesis3d.transforms import Chain, chain_preset
+
+__all__ = ["NETWORK_SIZES", "PRETRAIN_PRESETS", "PretrainConfig", "pretrain_preset"]
+
+# Widths of the 3D U-Net; the published one is L.
+NETWORK_SIZES: dict[str, UNet3d] = {"S": UNet3d(width=8), "M": UNet3d(width=16), "L": UNet3d(width=32)}
+
+
+class PretrainConfig(Config):
+    """Everything that decides a pre-training; ``config.json`` of a run holds it whole."""
+
+    schema_version: Literal[1] = Field(1, description="version of this configuration")
+    cases: tuple[str, ...] = Field((), description="scans, DICOM folders, zips, or folders of these")
+    intensity: Annotated[Intensity, *INTENSITIES.field()] | None = Field(
+        None, description="how scans are mapped to [0, 1]; None: by modality (CT: fixed window in HU, else percentiles)"
+    )
+    sampling: SamplingConfig = Field(default=SamplingConfig(), description="which sub-volumes are drawn")
+    chain: Chain = Field(default=Chain(), description="transformations to be undone: a chain, or a preset's name")
+    network: Annotated[Network, *NETWORKS.field()] = Field(
+        default=NETWORK_SIZES["M"], description="the network to train"
+    )
+    task: Annotated[Task, *TASKS.field()] = Field(default=Restoration(), description="what it is trained for")
+    optimiser: OptimiserSettings = Field(default=OptimiserSettings(), description="how weights follow gradients")
+    batch: int = Field(4, ge=1, le=1024, description="sub-volumes per step")
+    steps: int | None = Field(None, ge=1, description="length of the training in steps (or minutes)")
+    minutes: float | None = Field(
+        None, gt=0, le=60 * 24 * 60, description="length in minutes, made steps once, after 20 measured ones"
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda:N or mps")
+    precision: Literal["auto", "32", "bf16"] = Field(
+        "auto", description="number format: auto takes bfloat16 where a self-test finds it right and faster"
+    )
+    threads: int | None = Field(None, ge=1, le=1024, description="processor threads; None: all cores but one")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random in the run")
+    validation: ValidationSettings = Field(default=ValidationSettings(), description="what is held out and measured")
+    keep: KeepSettings = Field(default=KeepSettings(), description="what is written while training")
+    licence: str = Field("", max_length=2000, description="terms of the weights and attribution of their data")
+
+    @field_validator("cases", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> PretrainConfig:
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError(f"expected either steps or minutes, got {self.steps} and {self.minutes}")
+        return self
+
+    def public(self) -> dict[str, Any]:
+        """Return the settings of the training itself, without paths and names of scans: for a model's card."""
+        values = self.to_dict()
+        for name in ("cases", "intensity", "chain", "network", "task", "licence"):
+            del values[name]
+        values["validation"] = {key: value for key, value in values["validation"].items() if key != "names"}
+        return values
+
+
+# Batches of the published training on its 445 scans of 32 sub-volumes: one epoch, FACTS of the published code.
+_OFFICIAL_EPOCH = 14_240 // 6
+
+PRETRAIN_PRESETS: dict[str, PretrainConfig] = {
+    "default": PretrainConfig(minutes=60),
+    "quick": PretrainConfig(network=NETWORK_SIZES["S"], minutes=10),
+    "official-pytorch": PretrainConfig(
+        sampling=SamplingConfig(rule="official"),
+        chain=chain_preset("official"),
+        network=UNet3d(width=32, decoder="transpose", norm="batch_statistics"),
+        optimiser=OptimiserSettings(
+            name="sgd", lr=1.0, momentum=0.9, weight_decay=0, schedule="step", warmup=0, clip=None,
+            decay_every=40 * _OFFICIAL_EPOCH, decay_factor=0.5,
+        ),
+        batch=6,
+        steps=10_000 * _OFFICIAL_EPOCH,
+        validation=ValidationSettings(every=_OFFICIAL_EPOCH, patience=50),
+    ),
+}  # fmt: skip
+
+
+def pretrain_preset(name: str) -> PretrainConfig:
+    """Return the preset called ``name``; raises ConfigError naming those that exist."""
+    if name not in PRETRAIN_PRESETS:
+        raise ConfigError(f"preset: expected one of {', '.join(PRETRAIN_PRESETS)}, got {name!r}")
+    return PRETRAIN_PRESETS[name]

@@ -1,0 +1,196 @@
+"""From a configuration to a training ready to run: scans, split, samplers, network, optimiser, checkpoints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genesis3d.data.cases import Case, LoadedCases, find_cases, load_cases
+from genesis3d.data.sampling import Sampler
+from genesis3d.errors import ConfigError
+from genesis3d.events import Control
+from genesis3d.networks.model_file import ModelCard
+from genesis3d.training.checkpoint import Checkpoints
+from genesis3d.training.holdout import Split, hold_out
+from genesis3d.training.loop import Training
+from genesis3d.training.pairs import PairMaker
+from genesis3d.training.progress import Progress
+from genesis3d.training.rundir import RunDir
+from genesis3d.training.validation import FixedWindows
+from genesis3d.transforms import chain_preset
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch import nn
+
+    from genesis3d.workflows.pretrain_config import PretrainConfig
+
+__all__ = ["build_training", "read_cases", "training_pairs"]
+
+
+def read_cases(config: PretrainConfig, cases: Sequence[Case] | None, control: Control) -> LoadedCases | None:
+    """Return the scans in memory, None when told to stop meanwhile.
+
+    Raises
+    ------
+    ScanError
+        When no scan can be read; one that cannot is left out and named in the result's warnings.
+    """
+    skipped: list[str] = []
+    if cases is None:
+        if not config.cases:
+            raise ConfigError("cases: expected at least one scan, got none")
+        found = find_cases(config.cases)
+        cases, skipped = found, found.skipped
+    stopped = False
+
+    def until_stopped() -> Iterator[Case]:
+        nonlocal stopped
+        for case in cases:
+            if control() == "stop":
+                stopped = True
+                return
+            yield case
+
+    try:
+        loaded = load_cases(until_stopped(), config.intensity)
+    except Exception:
+        if stopped:
+            return None
+        raise
+    if stopped:
+        return None
+    warnings = (*skipped, *loaded.warnings)
+    return LoadedCases(loaded.cases, loaded.volumes, loaded.scales, loaded.intensity, warnings)
+
+
+def training_pairs(config: PretrainConfig, loaded: LoadedCases, device: Any = None) -> tuple[PairMaker, Split]:
+    """Return what makes the training's pairs, and the split behind it: the trainer and the preview share it."""
+    split = hold_out(loaded, config.validation, config.seed, config.sampling.patch)
+    sampler = Sampler(config.sampling, split.training.volumes, split.training.scales)
+    return PairMaker(sampler, config.chain, config.seed, config.batch, device=device), split
+
+
+def build_training(
+    run: RunDir,
+    config: PretrainConfig,
+    loaded: LoadedCases,
+    hardware: dict[str, Any],
+    state: dict[str, Any] | None,
+) -> tuple[Training, dict[str, Any], list[str]]:
+    """Return the training, plain facts about its data for status and report, and sentences to be said.
+
+    ``state`` is the content of a resume file.  Raises GenesisError when settings, scans and state do not fit.
+    """
+    config.network.check((loaded.volumes[0].channels, *config.sampling.patch))
+    fabric = _fabric(hardware)
+    on_device = fabric.device if fabric.device.type == "cuda" else None
+    pairs, split = training_pairs(config, loaded, on_device)
+    windows, warnings = _windows(config, split)
+    bare, optimiser = _module(config, hardware)
+    checkpoints = Checkpoints(run, bare, optimiser, _card_maker(config, loaded, split), config.keep)
+    progress = _progress(config, checkpoints, state)
+    task, fabric_optimiser = fabric.setup(bare, optimiser)
+    facts = {
+        "cases": len(loaded),
+        "training_cases": len(split.training.names),
+        "held_out": split.how,
+        "parameters": config.network.parameters(),
+    }
+    training = Training(
+        run_dir=run, fabric=fabric, task=task, optimiser=fabric_optimiser, pairs=pairs, windows=windows,
+        held_out=split.held_out, settings=config.optimiser, validation=config.validation, keep=config.keep,
+        checkpoints=checkpoints, hardware=hardware, progress=progress,
+    )  # fmt: skip
+    said = [*loaded.warnings, *pairs.sampler.warnings, *warnings, *([split.warning] if split.warning else [])]
+    return training, facts, list(dict.fromkeys(said))
+
+
+def _windows(config: PretrainConfig, split: Split) -> tuple[dict[str, FixedWindows], list[str]]:
+    """Return the fixed sub-volumes under the run's chain and under the gentle one, by the prefix of their figures."""
+    part, count = split.held_out, config.validation.windows
+    sampler = Sampler(config.sampling, part.volumes, part.scales)
+    chains = {"": config.chain, "gentle_": chain_preset("gentle")}
+    windows = {
+        prefix: FixedWindows(sampler, chain, config.seed, count, config.batch, f"validation {prefix}".strip())
+        for prefix, chain in chains.items()
+    }
+    return windows, sampler.warnings
+
+
+def _module(config: PretrainConfig, hardware: dict[str, Any]) -> tuple[nn.Module, Any]:
+    import torch
+
+    task = config.task.build(config.network, config.seed)
+    if hardware["channels_last"]:
+        task = task.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs lack 3d
+    if hardware["device"] != "cpu":
+        task = task.to(hardware["device"])
+    return task, config.optimiser.build(task.parameters())
+
+
+def _progress(config: PretrainConfig, checkpoints: Checkpoints, state: dict[str, Any] | None) -> Progress:
+    """Return where to begin; a budget that was changed since is taken as it now stands."""
+    progress = Progress() if state is None else checkpoints.load(state)
+    if config.steps is not None:
+        progress.total = config.steps
+    elif progress.minutes != config.minutes:
+        progress.total = None
+    progress.minutes = config.minutes
+    return progress
+
+
+def _fabric(hardware: dict[str, Any]) -> Fabric:
+    from lightning_fabric import Fabric
+
+    kind, _, index = str(hardware["device"]).partition(":")
+    with _quiet("lightning_fabric"):
+        return Fabric(
+            accelerator=kind,
+            devices=[int(index or 0)] if kind == "cuda" else 1,
+            precision="bf16-mixed" if hardware["precision"] == "bf16" else "32-true",
+        )
+
+
+def _card_maker(config: PretrainConfig, loaded: LoadedCases, split: Split) -> Any:
+    spacing = np.median([volume.geometry.spacing for volume in split.training.volumes], axis=0)
+    data = {
+        "cases": len(loaded),
+        "training": split.training.keys,
+        "held_out": split.held_out.keys,
+        "voxels": int(sum(volume.data.size for volume in split.training.volumes)),
+    }
+
+    def card(progress: Progress) -> ModelCard:
+        return ModelCard(
+            title=f"{config.network.name}, pre-trained on {len(split.training.names)} scan(s)",
+            network=config.network,
+            task=config.task.to_dict(),
+            activation=getattr(config.task, "activation", "linear"),
+            intensity=loaded.intensity,
+            patch=config.sampling.patch,
+            spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+            chain=config.chain.to_dict(),
+            training=config.public(),
+            data=data,
+            step=progress.step,
+            metrics=progress.figures | {"measured_at_step": float(progress.figures_step)},
+            licence=config.licence,
+        )
+
+    return card
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
