@@ -175,8 +175,9 @@ def _run_iterator(function: Callable[[Control], Iterator[Event]], channel: Chann
 class RunFollower(Job):
     """Starts, or attaches to, the training of a run directory, which is a process of its own.
 
-    The child outlives napari; :meth:`close` stops following and leaves it, :meth:`stop` asks it to save and end,
-    :meth:`kill` ends it at once (the run loses what came after its last checkpoint).
+    :meth:`stop` asks the training to save and end, :meth:`kill` ends it at once (the run loses what came after its
+    last checkpoint), :meth:`detach` stops following and leaves it running, though napari may end.  :meth:`close`, for
+    docks going away, stops it or, with ``leave_running``, detaches.
     """
 
     def __init__(self, run_dir: str | Path, command: list[str] | None = None) -> None:
@@ -184,12 +185,14 @@ class RunFollower(Job):
         self.run_dir = Path(run_dir)
         self._command = command
         self._pid: int | None = None
+        self.leave_running = False
 
     def start(self, resume: bool = False) -> None:
         """Start the training process and follow it; ``RUN/config.json`` must be there."""
         if self.running:
             raise RuntimeError(f"{self.run_dir.name}: expected a run that is not followed already")
-        write_control(self.run_dir, "run")
+        if (self.run_dir / "control").exists():
+            write_control(self.run_dir, "run")
         tail = RunTail(self.run_dir)
         history = tail.read()
         child = spawn_training(self.run_dir, resume, self._command)
@@ -204,11 +207,24 @@ class RunFollower(Job):
         self._launch(lambda channel: _follow(tail, None, channel, lambda: None if child_is_alive(run_dir) else 0))
 
     def stop(self) -> None:
-        """Ask the training to save and end, through its control file."""
-        if self.state.active:
+        """Ask the training to save and end; one that has not begun yet, and so has nothing to save, is killed."""
+        if self.running and self.state.active:
             self.state.state = "cancelling"
             self.changed.emit(self.state)
-        write_control(self.run_dir, "stop")
+        if (self.run_dir / "config.json").exists():
+            write_control(self.run_dir, "stop")
+        else:
+            self.kill()
+
+    def close(self) -> None:
+        """Stop the training unless ``leave_running``, and listen no more."""
+        if self.running and self.state.active and not self.leave_running:
+            self.stop()
+        self.detach()
+
+    def detach(self) -> None:
+        """Listen no more; the training goes on."""
+        super().close()
 
     def kill(self) -> bool:
         """End the training process now; False when there is none."""

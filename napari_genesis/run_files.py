@@ -58,9 +58,9 @@ class RunTail:
 
 
 def log_tail(run_dir: Path, lines: int = 200) -> str:
-    """Return the last ``lines`` lines of ``RUN/log.txt`` that are not events."""
+    """Return the last ``lines`` lines of ``RUN/training.log`` that are not events."""
     try:
-        with (run_dir / "log.txt").open("rb") as file:
+        with (run_dir / "training.log").open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 64_000))
             text = file.read().decode("utf-8", "replace")
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def _process(run_dir: Path) -> psutil.Process | None:
     import socket
 
     status = read_status(run_dir)
-    pid, started = status.get("pid"), status.get("process_start")
+    pid, started = status.get("pid"), status.get("created")
     if not isinstance(pid, int) or status.get("host", socket.gethostname()) != socket.gethostname():
         return None
     try:
@@ -117,7 +117,7 @@ def kill_child(run_dir: Path, pid: int | None = None) -> bool:
 
 def write_control(run_dir: Path, order: str) -> None:
     """Write ``run``, ``pause`` or ``stop`` to ``RUN/control`` in one piece."""
-    temporary = run_dir / "control.new"
+    temporary = run_dir / ".control.part"
     temporary.write_text(order, encoding="utf-8")
     os.replace(temporary, run_dir / "control")
 
@@ -129,7 +129,7 @@ def training_threads() -> int:
 
 
 def spawn_training(run_dir: Path, resume: bool, command: list[str] | None = None) -> subprocess.Popen[bytes]:
-    """Start the command-line training of ``run_dir``: own session, low priority, output to ``RUN/log.txt``."""
+    """Start the command-line training of ``run_dir``: own session, low priority, output to ``RUN/training.log``."""
     if command is None:
         command = [sys.executable, "-m", "genesis3d", "pretrain", "--config", str(run_dir / "config.json"),
                    "--run-dir", str(run_dir), "--json", *(["--resume"] if resume else [])]  # fmt: skip
@@ -139,7 +139,7 @@ def spawn_training(run_dir: Path, resume: bool, command: list[str] | None = None
     own: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         own = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
-    with (run_dir / "log.txt").open("ab") as log:
+    with (run_dir / "training.log").open("ab") as log:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, **own
         )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QIcon
-from qtpy.QtWidgets import QFormLayout, QFrame, QScrollArea, QWidget
+from qtpy.QtWidgets import QFormLayout, QFrame, QMainWindow, QScrollArea, QWidget
 from superqt import QCollapsible
 
-__all__ = ["Fold", "Scroll", "fold", "form_layout", "page_text", "theme_kind"]
+__all__ = ["Fold", "Scroll", "fold", "form_layout", "main_window", "page_text", "theme_kind", "unwrapped"]
 
 
 def form_layout() -> QFormLayout:
@@ -86,3 +87,18 @@ def page_text(page: str) -> str:
         if page and (folder / f"{page}.md").is_file():
             return (folder / f"{page}.md").read_text(encoding="utf-8")
     return ""
+
+
+def main_window(widget: QWidget) -> QMainWindow | None:
+    """Return napari's window that ``widget`` is in, docked or floating; None outside of one."""
+    parent = widget.parent()
+    while parent is not None and not (isinstance(parent, QMainWindow) and parent.parent() is None):
+        parent = parent.parent()
+    return parent
+
+
+def unwrapped(thing: Any) -> Any:
+    """Return what is inside napari's proxy for plugins, in which a layer is not identical with itself."""
+    while hasattr(thing, "__wrapped__"):
+        thing = thing.__wrapped__
+    return thing

@@ -11,6 +11,8 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_genesis.widgets.parts import unwrapped
+
 __all__ = ["LayerPicker", "describe_layer"]
 
 KINDS = {"image": Image, "labels": Labels}
@@ -53,7 +55,7 @@ class LayerPicker(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        self._viewer = viewer = unwrapped(viewer)
         self._classes = tuple(KINDS[kind] for kind in kinds)
         self._optional = optional
         self._accepts = accepts or _is_volume
@@ -84,6 +86,7 @@ class LayerPicker(QWidget):
 
     def set_layer(self, layer: Layer | None) -> None:
         """Pick ``layer``; one that the combo does not offer is ignored."""
+        layer = unwrapped(layer)
         for index, entry in enumerate(self._entries):
             if entry is layer:
                 self.combo.setCurrentIndex(index)

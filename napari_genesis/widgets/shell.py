@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari.components import ViewerModel
 from napari.utils.theme import get_theme
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, Qt
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
     QDialog,
     QHBoxLayout,
     QLabel,
+    QMainWindow,
     QPushButton,
     QTextBrowser,
     QToolButton,
@@ -27,10 +27,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_genesis.jobs import Job, JobState
-from napari_genesis.widgets.parts import Scroll, fold, form_layout, page_text, theme_kind
+from napari_genesis.widgets.parts import Scroll, fold, form_layout, main_window, page_text, theme_kind, unwrapped
 from napari_genesis.widgets.pickers import LayerPicker, describe_layer
 from napari_genesis.widgets.shared import Store
 from napari_genesis.widgets.status import StatusArea, duration, memory
+
+if TYPE_CHECKING:
+    import napari.viewer
 
 __all__ = ["Dock", "LayerPicker", "StatusArea", "describe_layer", "duration", "fold", "form_layout", "memory",
            "theme_kind"]  # fmt: skip
@@ -60,9 +63,10 @@ class Dock(QWidget):
     page = ""
     verb = "Start"
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+    # napari hands the viewer over by this very annotation (or the name napari_viewer)
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.viewer = viewer
+        self.viewer = viewer = unwrapped(viewer)
         self.setObjectName(f"genesis-{type(self).__name__}")
         self.store = Store(type(self).__name__)
         self.closed = False
@@ -89,6 +93,9 @@ class Dock(QWidget):
     def reset(self) -> None:
         """Return the settings to their defaults (the remembered ones are forgotten already)."""
 
+    def may_close(self) -> None:
+        """Do what must be done, or asked, before napari's window closes; jobs are stopped afterwards anyway."""
+
     def on_ended(self, state: JobState) -> None:
         """Take the result of a watched job that has ended."""
 
@@ -113,6 +120,7 @@ class Dock(QWidget):
             with suppress(TypeError):  # watched before: once is enough
                 signal.disconnect(slot)
             signal.connect(slot)
+        self._listen_to_window()
         self._on_changed(job.state)
 
     def show_error(self, sentence: str, label: str = "", act: Any = None) -> None:
@@ -230,8 +238,20 @@ class Dock(QWidget):
             accent = get_theme(self.viewer.theme).current.as_hex()
             self.primary.setStyleSheet(f"QPushButton:enabled {{ background-color: {accent}; font-weight: bold }}")
 
+    def _listen_to_window(self) -> None:
+        window = main_window(self)
+        if window is not None:  # installing it again only moves it to the front
+            window.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: QEvent) -> bool:  # Qt's name
+        """Hear of napari's window closing before it does."""
+        if event.type() == QEvent.Type.Close and not self.closed and isinstance(watched, QMainWindow):
+            self.may_close()
+        return super().eventFilter(watched, event)
+
     def showEvent(self, event: Any) -> None:  # Qt's name
         """A fold with nothing in it is not shown."""
+        self._listen_to_window()
         self.more_fold.setVisible(self.more.rowCount() > 0)
         super().showEvent(event)
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 from pydantic import Field, model_validator
+from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QDoubleSpinBox
 from superqt import QLabeledDoubleSlider, QLabeledSlider
 
@@ -35,8 +36,9 @@ class Settings(Config):
 @pytest.fixture
 def form(qtbot):
     form = ConfigForm(Settings, more=("limit", "name"))
-    qtbot.addWidget(form)
-    return form
+    yield form
+    form.deleteLater()
+    QCoreApplication.sendPostedEvents(form, QEvent.Type.DeferredDelete.value)
 
 
 def test_each_field_has_the_widget_its_declaration_asks_for(form) -> None:

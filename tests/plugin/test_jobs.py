@@ -12,14 +12,16 @@ import pytest
 from genesis3d.errors import ScanError
 from genesis3d.events import Failed, Finished, Sampled, Started, Stepped, Validated, Warned
 from napari_genesis.jobs import JobState, RunFollower, ThreadJob, fold, fold_all
+from napari_genesis.run_files import child_is_alive
 
 CHILD = """
 import json, os, socket, sys, time
 import psutil
 from pathlib import Path
 run, mode = Path(sys.argv[1]), sys.argv[2]
+(run / "config.json").write_text("{}")
 (run / "status.json").write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "state": "running",
-    "process_start": psutil.Process().create_time()}))
+    "created": psutil.Process().create_time()}))
 events = (run / "events.jsonl").open("a")
 def say(**event):
     events.write(json.dumps(event) + "\\n"); events.flush()
@@ -177,7 +179,7 @@ def test_follower_stops_resumes_and_is_replaced(qtbot, tmp_path: Path) -> None:
     first = RunFollower(tmp_path, command=child(tmp_path, "long"))
     first.start()
     qtbot.waitUntil(lambda: first.state.step > 2, timeout=10000)
-    first.close()  # napari goes away, the training stays
+    first.detach()  # napari goes away, the training stays
     assert first.wait_closed(2000)
     second = RunFollower(tmp_path, command=child(tmp_path, "short"))
     second.attach()
@@ -209,6 +211,22 @@ def test_follower_kills(qtbot, tmp_path: Path) -> None:
         assert job.kill()
     assert job.state.state == "cancelled"
     assert not RunFollower(tmp_path).kill()
+
+
+def test_closing_a_follower_stops_the_training_unless_told_to_leave_it(qtbot, tmp_path: Path) -> None:
+    job = RunFollower(tmp_path, command=child(tmp_path, "long"))
+    job.start()
+    qtbot.waitUntil(lambda: job.state.step > 2, timeout=10000)
+    job.leave_running = True
+    job.close()
+    assert job.wait_closed(2000)
+    assert not (tmp_path / "control").exists()
+    again = RunFollower(tmp_path)
+    again.attach()
+    qtbot.waitUntil(lambda: again.state.active and again.state.step > 3, timeout=10000)
+    again.close()
+    assert (tmp_path / "control").read_text() == "stop"
+    qtbot.waitUntil(lambda: not child_is_alive(tmp_path), timeout=10000)
 
 
 def test_follower_ignores_a_torn_line_and_starts_anew_when_the_file_is_rewritten(qtbot, tmp_path: Path) -> None:

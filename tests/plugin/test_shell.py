@@ -69,6 +69,32 @@ def test_picker_follows_the_viewer(make_napari_viewer, qtbot) -> None:
     picker.disconnect_viewer()
 
 
+def test_napari_hands_its_viewer_over_by_proxy(make_napari_viewer, qtbot) -> None:
+    from napari._qt.qt_main_window import _instantiate_dock_widget
+
+    viewer = make_napari_viewer()
+    layer = viewer.add_image(**volume())
+    dock = _instantiate_dock_widget(CountDock, viewer)
+    viewer.window.add_dock_widget(dock)
+    assert dock.viewer is viewer
+    assert dock.picker().layer is layer
+
+
+def test_the_dock_hears_of_the_window_closing_first(make_napari_viewer, qtbot) -> None:
+    asked = []
+
+    class Asking(CountDock):
+        def may_close(self) -> None:
+            asked.append(self.closed)
+
+    viewer = make_napari_viewer()
+    dock = Asking(viewer)
+    viewer.window.add_dock_widget(dock)
+    dock.start()
+    viewer.close()
+    assert asked == [False]
+
+
 def test_picker_offers_none_when_optional(make_napari_viewer, qtbot) -> None:
     viewer = make_napari_viewer()
     viewer.add_labels(np.zeros((4, 5, 6), int))
