@@ -23,7 +23,9 @@ RunDirOption = Annotated[Path, typer.Option(help="folder of the run: new, or wit
 ConfigOption = Annotated[Path | None, typer.Option(help="YAML or JSON file of settings")]
 PresetOption = Annotated[str | None, typer.Option(help="default, quick or official-pytorch")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="one setting, KEY=VALUE, e.g. network.width=8")]
-ChainOption = Annotated[str | None, typer.Option(help="YAML file of a chain, or a preset: default, official, gentle, ...")]
+ChainOption = Annotated[
+    str | None, typer.Option(help="YAML file of a chain, or a preset: default, official, gentle, ...")
+]
 StepsOption = Annotated[int | None, typer.Option(help="length in steps")]
 MinutesOption = Annotated[float | None, typer.Option(help="length in minutes")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda:N or mps")]

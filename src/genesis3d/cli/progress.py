@@ -68,9 +68,7 @@ class ProgressBar:
             self._task = self._bar.add_task(event.what, total=event.total, text="")
         if isinstance(event, Stepped):
             text = f"loss {event.metrics.get('loss', float('nan')):.4f}  {event.rate or 0:.2f} {'steps'}/s  "
-            self._bar.update(
-                self._task, completed=event.step, total=event.total, text=text + _time(event.seconds_left)
-            )
+            self._bar.update(self._task, completed=event.step, total=event.total, text=text + _time(event.seconds_left))
             return
         line = plain_line(event)
         if line:
