@@ -5,6 +5,7 @@ NIfTI-1 format, nifti1.h: fields at fixed offsets of a 348-byte header, coordina
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ class NiftiHeader:
     pixdim : qfac, then the spacing along each dimension, in the file's own unit
     unit : millimetres per unit of length; None when the header does not say
     complex_values : whether voxels are complex numbers
-    offset : bytes before the first voxel
+    offset, voxel_bytes : bytes before the first voxel, and of all voxels as they are stored
     qform, sform : (3, 4) index to (R, A, S), in the file's own unit; None when unset
     """
 
@@ -48,6 +49,7 @@ class NiftiHeader:
     unit: float | None
     complex_values: bool
     offset: int
+    voxel_bytes: int
     qform: NDArray[np.float64] | None
     sform: NDArray[np.float64] | None
 
@@ -106,25 +108,29 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     pixdim = struct.unpack_from(f"{order}8f", raw, 76)
     sform = np.array(struct.unpack_from(f"{order}12f", raw, 280), dtype=np.float64).reshape(3, 4)
     offset = struct.unpack_from(f"{order}f", raw, 108)[0]
+    dim = struct.unpack_from(f"{order}8h", raw, 40)
+    bits = struct.unpack_from(f"{order}h", raw, 72)[0]
     return NiftiHeader(
         pixdim=pixdim,
         unit=MILLIMETRES.get(raw[123] & 7),
         complex_values=struct.unpack_from(f"{order}h", raw, 70)[0] in COMPLEX,
         offset=int(offset) if np.isfinite(offset) and offset > 0 else 0,
+        voxel_bytes=math.prod(max(1, n) for n in dim[1 : 1 + min(7, max(0, dim[0]))]) * max(1, bits) // 8,
         qform=_qform(pixdim, struct.unpack_from(f"{order}6f", raw, 256)) if qform_code > 0 else None,
         sform=sform if sform_code > 0 else None,
     )
 
 
-def require_complete(path: Path, header: NiftiHeader, voxel_bytes: int) -> None:
-    """Raise ScanError unless ``path`` really holds ``voxel_bytes`` after its header, and is not corrupt.
+def require_complete(path: Path, header: NiftiHeader) -> None:
+    """Raise ScanError unless ``path`` really holds the voxels that its ``header`` announces, uncorrupted.
 
     The image library fills what a truncated file lacks with zeros and says nothing.
     """
-    held = sum(map(len, _bytes(path, header.offset + voxel_bytes)))
-    if held < header.offset + voxel_bytes:
+    wanted = header.offset + header.voxel_bytes
+    held = sum(map(len, _bytes(path, wanted)))
+    if held < wanted:
         held = max(0, held - header.offset)
-        raise ScanError(f"{path}: is truncated or corrupt: expected {voxel_bytes} bytes of voxels, got {held}")
+        raise ScanError(f"{path}: is truncated or corrupt: expected {header.voxel_bytes} bytes of voxels, got {held}")
 
 
 def _qform(pixdim: tuple[float, ...], fields: tuple[float, ...]) -> NDArray[np.float64]:
