@@ -75,8 +75,7 @@ def read_file(path: Path, channel: int | None = None) -> Volume:
 
     reader, header = _inspect(path)
     chosen = _chosen(path, _channels(reader), channel)
-    if header is not None:
-        require_complete(path, header)
+    zeroed = require_complete(path, header) if header is not None else 0
     modality, unit = _said_modality(reader)
     try:
         image = _load(path, reader, chosen)
@@ -85,7 +84,7 @@ def read_file(path: Path, channel: int | None = None) -> Volume:
         raise ScanError(f"{path}: {error}") from error
     if header is not None:
         volume = replace(volume, notes=header.notes(volume.geometry))
-    return note_padding(guess_ct(require_numbers(volume)))
+    return note_padding(guess_ct(require_numbers(volume, zeroed)))
 
 
 def _inspect(path: Path) -> tuple[sitk.ImageFileReader, NiftiHeader | None]:
