@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -137,8 +137,8 @@ def require_complete(path: Path, header: NiftiHeader) -> int:
     """
     wanted = header.offset + header.voxel_bytes
     held, bad, rest = 0, 0, b""
-    # one byte more than wanted: at its end a packed file checks itself
-    for piece in _bytes(path, wanted + 1):
+    # some more than wanted: at its end a packed file checks itself
+    for piece in _bytes(path, wanted + CHUNK):
         # only what lies between the header and the end of the voxels is looked at
         voxels = piece[max(0, header.offset - held) : max(0, wanted - held)]
         held += len(piece)
@@ -175,16 +175,29 @@ def _bytes(path: Path, count: int) -> Iterator[bytes]:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
+        if packed:
+            try:
+                yield from _unpacked(file, count)
+            except zlib.error as error:
+                raise ScanError(f"{path}: is corrupt ({' '.join(str(error).split())})") from error
+            return
+        while count > 0 and (piece := file.read(min(CHUNK, count))):
+            count -= len(piece)
+            yield piece
+
+
+def _unpacked(file: BinaryIO, count: int) -> Iterator[bytes]:
+    """Yield at most ``count`` bytes of a gzip ``file``, one member after the other; zlib.error where corrupt."""
+    while count > 0 and (piece := file.read(CHUNK)).startswith(b"\x1f\x8b"):
         unpack = zlib.decompressobj(31)
-        while count > 0 and (piece := file.read(CHUNK)):
-            while piece and count > 0:
-                try:
-                    out = unpack.decompress(piece, min(CHUNK, count)) if packed else piece[:count]
-                except zlib.error as error:
-                    raise ScanError(f"{path}: is corrupt ({' '.join(str(error).split())})") from error
-                piece = unpack.unconsumed_tail if packed else b""
-                if packed and unpack.eof:
-                    # several members may follow one another
-                    piece, unpack = unpack.unused_data.lstrip(b"\0"), zlib.decompressobj(31)
-                count -= len(out)
-                yield out
+        while count > 0 and not unpack.eof:
+            out = unpack.decompress(piece, min(CHUNK, count))
+            count -= len(out)
+            yield out
+            piece = unpack.unconsumed_tail
+            # a full output may leave more inside: only an empty one asks for more input
+            if not piece and not out and not unpack.eof:
+                piece = file.read(CHUNK)
+                if not piece:
+                    return
+        file.seek(-len(unpack.unused_data), 1)

@@ -17,6 +17,7 @@ import SimpleITK as sitk
 
 from genesis3d.errors import ScanError
 from genesis3d.io import list_series, read_volume
+from genesis3d.io.nifti import read_nifti_header, require_complete
 
 Maker = Callable[..., Path]
 
@@ -77,9 +78,12 @@ def test_truncated_files_are_refused(
 def test_a_corrupt_gzip_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "scan.nii.gz")
     whole = path.read_bytes()
+    header = read_nifti_header(path)
     for first, last, phrase in ((len(whole) // 2, len(whole) // 2 + 200, "corrupt"), (-8, -4, "is corrupt .*check")):
         path.write_bytes(whole[:first] + bytes(last - first) + whole[last:])
-        refused(path, phrase)
+        refused(path, "corrupt")
+        with pytest.raises(ScanError, match=phrase):
+            require_complete(path, header)
 
 
 def test_a_detached_header_without_its_data_is_refused(tmp_path: Path) -> None:
