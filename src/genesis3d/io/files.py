@@ -75,8 +75,7 @@ def read_file(path: Path, channel: int | None = None) -> Volume:
 
     reader, header = _inspect(path)
     chosen = _chosen(path, _channels(reader), channel)
-    if header is not None:
-        require_complete(path, header, _needed(reader))
+    zeroed = require_complete(path, header) if header is not None else 0
     modality, unit = _said_modality(reader)
     try:
         image = _load(path, reader, chosen)
@@ -85,7 +84,7 @@ def read_file(path: Path, channel: int | None = None) -> Volume:
         raise ScanError(f"{path}: {error}") from error
     if header is not None:
         volume = replace(volume, notes=header.notes(volume.geometry))
-    return note_padding(guess_ct(require_numbers(volume)))
+    return note_padding(guess_ct(require_numbers(volume, zeroed)))
 
 
 def _inspect(path: Path) -> tuple[sitk.ImageFileReader, NiftiHeader | None]:
@@ -106,11 +105,11 @@ def _inspect(path: Path) -> tuple[sitk.ImageFileReader, NiftiHeader | None]:
     reader.SetImageIO(IMAGE_IO[suffix])
     with speaking(f"{path}: cannot be read as {suffix}"), quiet():
         reader.ReadImageInformation()
-    _require_sane(path, reader)
+    _require_sane(path, reader, header.voxel_bytes if header else _needed(reader))
     return reader, header
 
 
-def _require_sane(path: Path, reader: sitk.ImageFileReader) -> None:
+def _require_sane(path: Path, reader: sitk.ImageFileReader, stored: int) -> None:
     import SimpleITK as sitk
 
     size = reader.GetSize()
@@ -121,10 +120,10 @@ def _require_sane(path: Path, reader: sitk.ImageFileReader) -> None:
     spacing = reader.GetSpacing()[:3]
     if not all(np.isfinite(s) and s > 0 for s in spacing):
         raise ScanError(f"{path}: expected positive voxel spacings, got {spacing} mm (x, y, z)")
-    needed, suffix = _needed(reader), file_suffix(path)
+    suffix = file_suffix(path)
     if suffix not in DETACHED:
-        require_plausible(needed, path.stat().st_size, suffix != ".nii", str(path))
-    require_memory(2 * needed, str(path))
+        require_plausible(stored, path.stat().st_size, suffix != ".nii", str(path))
+    require_memory(2 * _needed(reader), str(path))
 
 
 def _needed(reader: sitk.ImageFileReader) -> int:

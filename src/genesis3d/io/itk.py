@@ -63,7 +63,7 @@ def _cause(message: str) -> str:
     line = next((text for text in reversed(lines) if not text.startswith("The file")), lines[-1] if lines else "")
     _, _, said = line.rpartition("): ")
     said = said or line or "unknown failure of the image library"
-    if "Unable to determine ImageIO" in said or line.startswith("Reason:"):
+    if line.startswith("Reason:") or any(text in said for text in ("Unable to determine", "not recognized")):
         # what the library says of any file whose content it does not understand
         return "the file, or the data file it names, is missing, truncated, corrupt or not of this format"
     return said.rstrip(".")[:300]

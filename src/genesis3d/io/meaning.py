@@ -21,17 +21,21 @@ LEAST = -10000
 DENSE = 100
 
 
-def require_numbers(volume: Volume) -> Volume:
-    """Return ``volume`` with a note about voxels that are NaN or infinite; raises ScanError when all are."""
-    if not np.issubdtype(volume.data.dtype, np.floating):
-        return volume
-    # slice by slice: the flags of a whole scan would cost as much as the scan
-    bad = sum(int(plane.size - np.count_nonzero(np.isfinite(plane))) for part in volume.data for plane in part)
+def require_numbers(volume: Volume, zeroed: int = 0) -> Volume:
+    """Return ``volume`` with a note about voxels that are NaN or infinite; raises ScanError when all are.
+
+    ``zeroed`` counts those that the file had and that were turned to 0 while reading.
+    """
+    bad, total, fate = zeroed, volume.data.size, "were read as 0"
+    if not zeroed and volume.data.dtype.kind == "f":
+        # slice by slice: the flags of a whole scan would cost as much as the scan
+        bad = sum(int(plane.size - np.count_nonzero(np.isfinite(plane))) for part in volume.data for plane in part)
+        fate = "are kept as they are"
     if not bad:
         return volume
-    if bad == volume.data.size:
-        raise ScanError(f"{volume.name}: all {bad} voxels are NaN or infinite, there is nothing to see")
-    note = f"{bad} voxels ({100 * bad / volume.data.size:.2g} %) are NaN or infinite; they are kept as they are"
+    if bad >= total:
+        raise ScanError(f"{volume.source}: all {total} voxels are NaN or infinite, there is nothing to see")
+    note = f"{bad} voxels ({100 * bad / total:.2g} %) are NaN or infinite; they {fate}"
     return replace(volume, notes=(*volume.notes, note))
 
 

@@ -5,12 +5,13 @@ NIfTI-1 format, nifti1.h: fields at fixed offsets of a 348-byte header, coordina
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -26,6 +27,7 @@ __all__ = ["NiftiHeader", "read_nifti_header", "require_complete"]
 HEADER = 348
 MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 COMPLEX = (32, 1792, 2048)
+FLOATS = {16: 4, 64: 8}
 SHEAR = 1e-3
 DISAGREE_MM = 0.1
 CHUNK = 1 << 20
@@ -40,14 +42,17 @@ class NiftiHeader:
     pixdim : qfac, then the spacing along each dimension, in the file's own unit
     unit : millimetres per unit of length; None when the header does not say
     complex_values : whether voxels are complex numbers
-    offset : bytes before the first voxel
+    number : type of the stored voxels when they are floating-point numbers, else None
+    offset, voxel_bytes : bytes before the first voxel, and of all voxels as they are stored
     qform, sform : (3, 4) index to (R, A, S), in the file's own unit; None when unset
     """
 
     pixdim: tuple[float, ...]
     unit: float | None
     complex_values: bool
+    number: np.dtype[Any] | None
     offset: int
+    voxel_bytes: int
     qform: NDArray[np.float64] | None
     sform: NDArray[np.float64] | None
 
@@ -106,25 +111,47 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     pixdim = struct.unpack_from(f"{order}8f", raw, 76)
     sform = np.array(struct.unpack_from(f"{order}12f", raw, 280), dtype=np.float64).reshape(3, 4)
     offset = struct.unpack_from(f"{order}f", raw, 108)[0]
+    dim = struct.unpack_from(f"{order}8h", raw, 40)
+    datatype, bits = struct.unpack_from(f"{order}2h", raw, 70)
     return NiftiHeader(
         pixdim=pixdim,
         unit=MILLIMETRES.get(raw[123] & 7),
-        complex_values=struct.unpack_from(f"{order}h", raw, 70)[0] in COMPLEX,
+        complex_values=datatype in COMPLEX,
+        number=np.dtype(f"{order}f{FLOATS[datatype]}") if datatype in FLOATS else None,
         offset=int(offset) if np.isfinite(offset) and offset > 0 else 0,
+        voxel_bytes=math.prod(max(1, n) for n in dim[1 : 1 + min(7, max(0, dim[0]))]) * max(1, bits) // 8,
         qform=_qform(pixdim, struct.unpack_from(f"{order}6f", raw, 256)) if qform_code > 0 else None,
         sform=sform if sform_code > 0 else None,
     )
 
 
-def require_complete(path: Path, header: NiftiHeader, voxel_bytes: int) -> None:
-    """Raise ScanError unless ``path`` really holds ``voxel_bytes`` after its header, and is not corrupt.
+def require_complete(path: Path, header: NiftiHeader) -> int:
+    """Return how many voxels of ``path`` are NaN or infinite.
 
-    The image library fills what a truncated file lacks with zeros and says nothing.
+    The image library reads those as 0, fills what a truncated file lacks with zeros, and says nothing of either.
+
+    Raises
+    ------
+    ScanError
+        Unless the file really holds the voxels that its ``header`` announces, uncorrupted.
     """
-    held = sum(map(len, _bytes(path, header.offset + voxel_bytes)))
-    if held < header.offset + voxel_bytes:
+    wanted = header.offset + header.voxel_bytes
+    held, bad, rest = 0, 0, b""
+    # some more than wanted: at its end a packed file checks itself
+    for piece in _bytes(path, wanted + CHUNK):
+        # only what lies between the header and the end of the voxels is looked at
+        voxels = piece[max(0, header.offset - held) : max(0, wanted - held)]
+        held += len(piece)
+        if header.number is not None:
+            rest += voxels
+            count = len(rest) // header.number.itemsize
+            values = np.frombuffer(rest, header.number, count)
+            bad += count - int(np.count_nonzero(np.isfinite(values)))
+            rest = rest[count * header.number.itemsize :]
+    if held < wanted:
         held = max(0, held - header.offset)
-        raise ScanError(f"{path}: is truncated or corrupt: expected {voxel_bytes} bytes of voxels, got {held}")
+        raise ScanError(f"{path}: is truncated or corrupt: expected {header.voxel_bytes} bytes of voxels, got {held}")
+    return bad
 
 
 def _qform(pixdim: tuple[float, ...], fields: tuple[float, ...]) -> NDArray[np.float64]:
@@ -144,20 +171,33 @@ def _qform(pixdim: tuple[float, ...], fields: tuple[float, ...]) -> NDArray[np.f
 
 
 def _bytes(path: Path, count: int) -> Iterator[bytes]:
-    """Yield the content of ``path``, unpacked if it is packed, up to about ``count`` bytes; ends early if corrupt."""
+    """Yield the content of ``path``, unpacked if it is packed, at most ``count`` bytes; ScanError where corrupt."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
+        if packed:
+            try:
+                yield from _unpacked(file, count)
+            except zlib.error as error:
+                raise ScanError(f"{path}: is corrupt ({' '.join(str(error).split())})") from error
+            return
+        while count > 0 and (piece := file.read(min(CHUNK, count))):
+            count -= len(piece)
+            yield piece
+
+
+def _unpacked(file: BinaryIO, count: int) -> Iterator[bytes]:
+    """Yield at most ``count`` bytes of a gzip ``file``, one member after the other; zlib.error where corrupt."""
+    while count > 0 and (piece := file.read(CHUNK)).startswith(b"\x1f\x8b"):
         unpack = zlib.decompressobj(31)
-        while count > 0 and (piece := file.read(CHUNK)):
-            while piece and count > 0:
-                try:
-                    out = unpack.decompress(piece, CHUNK) if packed else piece
-                except zlib.error:
+        while count > 0 and not unpack.eof:
+            out = unpack.decompress(piece, min(CHUNK, count))
+            count -= len(out)
+            yield out
+            piece = unpack.unconsumed_tail
+            # a full output may leave more inside: only an empty one asks for more input
+            if not piece and not out and not unpack.eof:
+                piece = file.read(CHUNK)
+                if not piece:
                     return
-                piece = unpack.unconsumed_tail if packed else b""
-                if packed and unpack.eof:
-                    # several members may follow one another
-                    piece, unpack = unpack.unused_data, zlib.decompressobj(31)
-                count -= len(out)
-                yield out
+        file.seek(-len(unpack.unused_data), 1)

@@ -97,8 +97,7 @@ def _write_whole(image: sitk.Image, path: Path, suffix: str) -> None:
             writer.Execute(image)
         if suffix.startswith(".nii"):
             # the NIfTI writer says nothing when the disk is full
-            voxels = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel()
-            require_complete(path, read_nifti_header(path), voxels * image.GetSizeOfPixelComponent())
+            require_complete(path, read_nifti_header(path))
     except (RuntimeError, ScanError) as error:
         free = readable_bytes(shutil.disk_usage(path.parent).free)
         raise OSError(f"the image library failed to write it whole ({free} are free on the disk)") from error
