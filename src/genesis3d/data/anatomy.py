@@ -105,7 +105,7 @@ class Thorax:
         lung = self.grid.soft(self.lungs)
         weight = self._opacity(lung) if opacity else np.zeros((1, 1, 1), dtype=np.float32)
         _blend(hu, self._parenchyma() + 330 * weight, lung)
-        self._trees(hu, lung)
+        self._trees(hu)
         self._bones(hu)
         hu += self._noise()
         affected = np.broadcast_to((weight > 0.5) & (lung > 0.5), hu.shape)
@@ -138,7 +138,7 @@ class Thorax:
         middle = np.maximum(middle, 5 - np.abs(left - 2))
         depth = np.minimum((0.965 - self.cage) * 105, s - self._diaphragm() - 3)
         apex = ((np.maximum(s, 40) - 40) / 76) ** 2 + ((np.abs(left) - 52) / 86) ** 2 + ((p - 8) / 104) ** 2
-        return np.minimum(np.minimum(depth, (1 - np.sqrt(apex)) * 76), -middle).astype(np.float32)
+        return np.asarray(np.minimum(np.minimum(depth, (1 - np.sqrt(apex)) * 76), -middle))
 
     def _organs(self, hu: Field) -> None:
         g = self.grid
@@ -168,9 +168,9 @@ class Thorax:
         )
         inside = lung > 0.5
         threshold = float(np.quantile(field[inside], 0.78)) if inside.any() else 0.0
-        return np.clip((field - threshold) / 0.5 + 0.5, 0, 1).astype(np.float32)
+        return np.asarray(np.clip((field - threshold) / 0.5 + 0.5, 0, 1))
 
-    def _trees(self, hu: Field, lung: Field) -> None:
+    def _trees(self, hu: Field) -> None:
         """Arteries, veins and airways of both lungs, from hilum to pleura, then the trachea and main bronchi."""
         g, carina = self.grid, np.array([36.0, 22.0, 0.0])
         for side, hilum in (("right", np.array([16.0, 12.0, -38.0])), ("left", np.array([18.0, 14.0, 42.0]))):
