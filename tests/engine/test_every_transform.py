@@ -104,6 +104,16 @@ def test_the_compiled_path_gives_the_bits_of_the_torch_path(transform: Transform
 
 
 @every
+def test_the_torch_path_never_leaves_the_device(transform: Transform) -> None:
+    # torch's meta device computes shapes and devices only, and refuses to mix with tensors of the CPU
+    x = torch.empty((6, *SHAPE), device="meta")
+    params = transform.draw(SHAPE, _addresses(6))
+    out, target = transform._pair(x, x, params)
+    assert out.device.type == target.device.type == "meta"
+    assert out.shape == target.shape == x.shape
+
+
+@every
 def test_a_view_of_other_strides_gives_the_same_voxels(transform: Transform) -> None:
     params = transform.draw(SHAPE, _addresses(2))
     x = _batch(2)

@@ -14,7 +14,7 @@ import numpy as np
 
 from genesis3d.rng import GOLDEN, MIX1, MIX2
 
-__all__ = ["gather", "lookup", "paint", "shuffle_sources", "voxel_hash"]
+__all__ = ["gather", "lookup", "paint", "shuffle_sources"]
 
 _GOLDEN, _MIX1, _MIX2 = np.uint64(GOLDEN), np.uint64(MIX1), np.uint64(MIX2)
 _S27, _S30, _S31, _S32, _S40 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32), np.uint64(40)
@@ -35,7 +35,7 @@ def _kernel(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
     return decorate
 
 
-@numba.njit(inline="always")
+@numba.njit
 def _hash(key, index):  # type: ignore[no-untyped-def]
     z = key + (index + _ONE) * _GOLDEN
     z = (z ^ (z >> _S30)) * _MIX1
@@ -43,7 +43,7 @@ def _hash(key, index):  # type: ignore[no-untyped-def]
     return z ^ (z >> _S31)
 
 
-@numba.njit(inline="always")
+@numba.njit
 def _below(word, bound):  # type: ignore[no-untyped-def]
     return np.int64((word * np.uint64(bound)) >> _S32)
 
@@ -144,10 +144,3 @@ def paint(mask, key, per_channel, out):  # type: ignore[no-untyped-def]
         for v in range(mask.size):
             if mask[v]:
                 out[c, v] = np.float32(_hash(key, np.uint64(first + v)) >> _S40) * _UNIT
-
-
-@_kernel("void(uint64, uint64[::1], uint64[::1])")
-def voxel_hash(key, index, out):  # type: ignore[no-untyped-def]
-    """Write :func:`genesis3d.rng.hash64` of ``index`` into ``out``."""
-    for v in range(index.size):
-        out[v] = _hash(key, index[v])
