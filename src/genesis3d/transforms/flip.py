@@ -48,6 +48,8 @@ class Flip(Transform):
         flips = params["flips"]
         if not flips.any():
             return x
+        if (flips == flips[0]).all():
+            return x.flip([axis + 2 for axis in range(3) if flips[0, axis]])
         out = x.clone()
         for i in np.flatnonzero(flips.any(axis=1)):
             out[i] = x[i].flip([axis + 1 for axis in range(3) if flips[i, axis]])
