@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genesis3d.data.loading import LoadedCases, load_cases
 from genesis3d.errors import GenesisError, ScanError
 
 if TYPE_CHECKING:
-    from genesis3d.intensity import Intensity, Scale
     from genesis3d.volume import Volume
 
 __all__ = ["SUFFIXES", "Case", "Cases", "LoadedCases", "case_of", "find_cases", "load_cases"]
@@ -157,56 +157,3 @@ def _stem(path: Path) -> str:
 
 def _key(salt: str, path: str, series: str | None) -> str:
     return blake2b(f"{salt}|{path}|{series or ''}".encode(), digest_size=8).hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class LoadedCases:
-    """Scans in memory, canonical, each with its map to [0, 1]; ``warnings`` are sentences to be said.
-
-    ``cases``, ``volumes`` and ``scales`` run in parallel.
-    """
-
-    cases: Sequence[Case]
-    volumes: Sequence[Volume]
-    scales: Sequence[Scale]
-    intensity: Intensity
-    warnings: Sequence[str] = ()
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the voxels, in bytes."""
-        return sum(volume.data.nbytes for volume in self.volumes)
-
-    def __len__(self) -> int:
-        return len(self.cases)
-
-
-def load_cases(cases: Iterable[Case], intensity: Intensity | None = None) -> LoadedCases:
-    """Read ``cases`` and fit ``intensity`` (default: that of the first scan's modality) to each.
-
-    A scan that cannot be read, has no contrast, or has other channels than the first is left out and named in
-    ``warnings``, never replaced by another.  Raises ScanError when none remains.
-    """
-    from genesis3d.intensity import default_intensity
-
-    kept: list[tuple[Case, Volume, Scale]] = []
-    warnings: list[str] = []
-    for case in cases:
-        try:
-            volume = case.load()
-            intensity = intensity or default_intensity(volume)
-            if kept and volume.channels != kept[0][1].channels:
-                raise ScanError(
-                    f"expected {kept[0][1].channels} channel(s) as {kept[0][0].name}, got {volume.channels}"
-                )
-            kept.append((case, volume, intensity.fit(volume)))
-        except (GenesisError, OSError, MemoryError) as error:
-            warnings.append(f"{case.name} is left out: {error}")
-            continue
-        warnings += [f"{case.name}: {note}" for note in volume.notes]
-        if intensity.name == "ct" and volume.unit not in (None, "HU"):
-            warnings.append(f"{case.name}: expected Hounsfield units for a CT window, got {volume.unit}")
-    if not kept or intensity is None:
-        raise ScanError(f"expected at least one readable scan; {'; '.join(warnings[:3]) or 'none was given'}")
-    found, volumes, scales = zip(*kept, strict=True)
-    return LoadedCases(found, volumes, scales, intensity, tuple(warnings))

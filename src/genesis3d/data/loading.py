@@ -1,0 +1,106 @@
+"""Cases in memory: read once, mapped to [0, 1], within what the machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from genesis3d.errors import GenesisError, ScanError
+
+if TYPE_CHECKING:
+    from genesis3d.data.cases import Case
+    from genesis3d.intensity import Intensity, Scale
+    from genesis3d.volume import Volume
+
+__all__ = ["LoadedCases", "load_cases", "memory_estimate"]
+
+MEMORY_KEPT_FREE = 0.05  # share of the machine's memory; beyond it the system would start to swap or kill
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedCases:
+    """Scans in memory, canonical, each with its map to [0, 1]; ``warnings`` are sentences to be said.
+
+    ``cases``, ``volumes`` and ``scales`` run in parallel.
+    """
+
+    cases: Sequence[Case]
+    volumes: Sequence[Volume]
+    scales: Sequence[Scale]
+    intensity: Intensity
+    warnings: Sequence[str] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the voxels, in bytes."""
+        return sum(volume.data.nbytes for volume in self.volumes)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+
+def load_cases(cases: Iterable[Case], intensity: Intensity | None = None) -> LoadedCases:
+    """Read ``cases`` and fit ``intensity`` (default: that of the first scan's modality) to each.
+
+    A scan that cannot be read, has no contrast, or has other channels than the first is left out and named in
+    ``warnings``, never replaced by another.  Raises ScanError when none remains, or when they leave
+    the machine almost no memory.
+    """
+    from genesis3d.intensity import default_intensity
+
+    kept: list[tuple[Case, Volume, Scale]] = []
+    warnings: list[str] = []
+    for case in cases:
+        try:
+            volume = case.load()
+            intensity = intensity or default_intensity(volume)
+            if kept and volume.channels != kept[0][1].channels:
+                raise ScanError(
+                    f"expected {kept[0][1].channels} channel(s) as {kept[0][0].name}, got {volume.channels}"
+                )
+            kept.append((case, volume, intensity.fit(volume)))
+        except (GenesisError, OSError, MemoryError) as error:
+            warnings.append(f"{case.name} is left out: {error}")
+            continue
+        _check_memory(kept)
+        warnings += [f"{case.name}: {note}" for note in volume.notes]
+        if intensity.name == "ct" and volume.unit not in (None, "HU"):
+            warnings.append(f"{case.name}: expected Hounsfield units for a CT window, got {volume.unit}")
+    if not kept or intensity is None:
+        raise ScanError(f"expected at least one readable scan; {'; '.join(warnings[:3]) or 'none was given'}")
+    found, volumes, scales = zip(*kept, strict=True)
+    return LoadedCases(found, volumes, scales, intensity, tuple(warnings))
+
+
+def memory_estimate(cases: Iterable[Case]) -> int:
+    """Return the bytes that the voxels of ``cases`` will take, from their headers: 16 bit for DICOM, else 32 bit.
+
+    A case whose header cannot be read counts nothing; reading it will say why.
+    """
+    from genesis3d.io import list_series
+
+    total = 0
+    for case in cases:
+        if case.volume is not None:
+            total += case.volume.data.nbytes
+        elif case.path is not None:
+            try:
+                series = list_series(case.path)
+            except GenesisError:
+                continue
+            chosen = [one for one in series if case.series in (None, one.uid)][:1]
+            total += sum(one.voxels * (2 if case.series else 4) for one in chosen)
+    return total
+
+
+def _check_memory(kept: Sequence[tuple[Case, Volume, Scale]]) -> None:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    if memory.available < MEMORY_KEPT_FREE * memory.total:
+        taken = sum(volume.data.nbytes for _, volume, _ in kept) / 2**30
+        raise ScanError(
+            f"the first {len(kept)} scans take {taken:.1f} GiB and leave {memory.available / 2**30:.1f} GiB of memory: "
+            "expected fewer or smaller scans"
+        )
