@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -25,23 +25,27 @@ if importlib.util.find_spec("napari") is None:
 def _nothing_left_behind(qapp: Any, request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test after which a window, timer or thread of the plugin is still alive."""
     yield
+    if not {"qtbot", "make_napari_viewer"} & set(request.fixturenames):  # the search takes a while
+        return
     if getattr(getattr(request.node, "rep_call", None), "failed", False):
         return
-    left = _left_behind()
+    held = list(request.node.funcargs.values())  # a dock that a fixture returned lives as long as the test's item
+    left = _left_behind(held)
     if left:  # widgets deleted later, and cycles, are no leaks: let both go, then look again
         gc.collect()
         for _ in range(3):
             qapp.sendPostedEvents(None, 0)
             qapp.processEvents()
-        left = _left_behind()
+        left = _left_behind(held)
     assert not left, f"{request.node.nodeid} left behind: {left}"
 
 
-def _left_behind() -> list[str]:
+def _left_behind(held: Sequence[Any] = ()) -> list[str]:
     from qtpy.QtCore import QThread, QTimer
     from qtpy.QtWidgets import QApplication
 
-    left = [f"window {_kind(w)}" for w in QApplication.topLevelWidgets() if _alive(w) and _ours(w)]
+    windows = [w for w in QApplication.topLevelWidgets() if _alive(w) and _ours(w)]
+    left = [f"window {_kind(w)}" for w in windows if w.isVisible() or not any(owner in held for owner in _owners(w))]
     for thing in gc.get_objects():
         if not isinstance(thing, QThread | QTimer) or not _alive(thing):
             continue
@@ -63,13 +67,15 @@ def _kind(thing: Any) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
+def _owners(thing: Any) -> Iterator[Any]:
+    while thing is not None:
+        yield thing
+        thing = thing.parent()
+
+
 def _ours(thing: Any) -> bool:
     """Whether it, or what owns it, is a class of the plugin."""
-    while thing is not None:
-        if type(thing).__module__.startswith("napari_genesis"):
-            return True
-        thing = thing.parent()
-    return False
+    return any(type(owner).__module__.startswith("napari_genesis") for owner in _owners(thing))
 
 
 @pytest.fixture
