@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def read_file(path: Path, channel: int | None = None) -> Volume:
     zeroed = require_complete(path, header) if header is not None else 0
     modality, unit = _said_modality(reader)
     try:
-        image = _load(path, reader, chosen)
+        image = _load(path, reader, chosen, checked=header is not None)
         volume = volume_from_image(image, name=stem_of(path), source=str(path), modality=modality, unit=unit)
     except GeometryError as error:
         raise ScanError(f"{path}: {error}") from error
@@ -157,13 +158,14 @@ def _chosen(path: Path, count: int, channel: int | None) -> int | None:
     return channel
 
 
-def _load(path: Path, reader: sitk.ImageFileReader, channel: int | None) -> sitk.Image:
+def _load(path: Path, reader: sitk.ImageFileReader, channel: int | None, checked: bool) -> sitk.Image:
     import SimpleITK as sitk
 
     from genesis3d.io.itk import quiet, speaking
 
     size = reader.GetSize()
-    with speaking(f"{path}: its voxels cannot be read"), quiet():
+    # a file found complete gives the library no reason to talk
+    with speaking(f"{path}: its voxels cannot be read"), nullcontext() if checked else quiet():
         if len(size) == 4:
             reader.SetExtractIndex([0, 0, 0, channel or 0])
             reader.SetExtractSize([*size[:3], 0])
@@ -174,8 +176,12 @@ def _load(path: Path, reader: sitk.ImageFileReader, channel: int | None) -> sitk
 
 
 def _said_modality(reader: sitk.ImageFileReader) -> tuple[str | None, str | None]:
-    said: dict[str, Any] = {key.lower(): reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    # keys and values of a broken header may be no text at all
+    keys = {key.lower(): key for key in reader.GetMetaDataKeys() if isinstance(key, str) and key.isascii()}
+    said = {name: str(reader.GetMetaData(keys[name])) for name in ("modality", "unit") if name in keys}
     modality = said.get("modality", "").strip().removeprefix("MET_MOD_").upper() or None
+    if modality is not None and not modality.isalnum():
+        modality = None
     if modality in ("UNKNOWN", "OTHER"):
         modality = None
     return modality, "HU" if said.get("unit", "").strip() == "HU" else None

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read_pixels", "same_values"]
 
+# implicit, explicit, deflated, big-endian: voxels without the fragments of a compressed stream
+UNPACKED = {"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"}
 SEQUENCE_END = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 
 
@@ -115,23 +117,18 @@ def _decoded(file: DicomFile) -> NDArray[Any]:
 
 def _require_whole(file: DicomFile) -> None:
     """Raise ScanError for a truncated file: decoders would fill the rest with zeros."""
-    from pydicom.uid import UID
-
     if file.pixels is not None:
         whole = sum(file.pixels) <= file.path.stat().st_size
-    elif file.syntax and UID(file.syntax).is_encapsulated:
-        whole = SEQUENCE_END in file.path.read_bytes()
     else:
-        return
+        whole = file.syntax in UNPACKED or SEQUENCE_END in file.path.read_bytes()
     if not whole:
         raise ScanError(f"{file.path}: its voxels are truncated")
 
 
 def _coding(syntax: str) -> str:
-    from pydicom.uid import UID
+    from pydicom.uid import UID_dictionary
 
-    name = UID(syntax).name if syntax else "unknown transfer syntax"
-    return name or syntax
+    return UID_dictionary[syntax][0] if syntax in UID_dictionary else "an unknown transfer syntax"
 
 
 def _by_gdcm(dataset: Any, file: DicomFile) -> NDArray[Any]:

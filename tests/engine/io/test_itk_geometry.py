@@ -15,7 +15,7 @@ from genesis3d.volume import Volume
 
 CASES = 200
 # NIfTI keeps spacing, offsets and quaternion as float32: 24 bits of a coordinate of some hundred millimetres.
-NIFTI_MM = 2e-4
+NIFTI_MM = 1e-4
 EXACT_MM = 1e-6
 
 

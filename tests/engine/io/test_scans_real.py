@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from genesis3d.io import list_series, read_volume, write_volume
 from genesis3d.volume import Volume
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
 def assert_equal(volume: Volume, image: sitk.Image, tolerance_mm: float = 1e-9) -> None:
