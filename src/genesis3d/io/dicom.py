@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genesis3d.errors import GeometryError, ScanError
+from genesis3d.io.files import file_suffix
 from genesis3d.io.headers import DicomFile, read_header
 from genesis3d.io.meaning import note_padding
 from genesis3d.io.series import SeriesInfo
@@ -180,7 +181,9 @@ def _nothing(path: Path, seen: int, files: Sequence[DicomFile], images: Sequence
         return f"{path}: expected a scan, got DICOM objects without one ({kinds})"
     if path.is_file():
         return f"{path}: expected a scan, got a file that is neither DICOM nor .nii, .nii.gz, .nrrd, .mha or .mhd"
-    return f"{path}: expected DICOM files, got {f'{seen} files of which none is DICOM' if seen else 'an empty folder'}"
+    other = next((file.name for file in _walk(path) if file_suffix(file)), None)
+    hint = f"; open a file of it, as {other}" if other else ""
+    return f"{path}: expected DICOM files, got {f'{seen} files of which none is' if seen else 'an empty folder'}{hint}"
 
 
 def _in_hu(file: DicomFile) -> bool:

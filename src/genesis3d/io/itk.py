@@ -34,6 +34,8 @@ def speaking(what: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise ScanError(f"{what}: {_cause(str(error))}") from error
+    except MemoryError as error:
+        raise ScanError(f"{what}: it does not fit into memory") from error
 
 
 _QUIET = threading.Lock()

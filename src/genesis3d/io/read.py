@@ -62,7 +62,7 @@ def read_volume(path: str | Path, *, series: str | None = None, channel: int | N
             volume = read_series(chosen, channel)
         except ScanError as error:
             raise ScanError(f"{error}{_way_out(chosen, found)}") from error
-    named = replace(volume, name=path.stem if path.is_file() else path.name, source=str(path))
+    named = replace(volume, name=path.stem if path.is_file() else path.resolve().name, source=str(path))
     return replace(named, notes=(*_others(chosen, found, series), *volume.notes))
 
 

@@ -193,7 +193,9 @@ def test_folders_without_a_scan_say_what_they_hold(tmp_path: Path) -> None:
     refused(tmp_path, "an empty folder")
     for number in range(3):
         (tmp_path / f"{number}.txt").write_text("text")
-    refused(tmp_path, "3 files of which none is DICOM")
+    refused(tmp_path, "expected DICOM files, got 3 files of which none is")
+    saved(tmp_path / "scan.nrrd")
+    refused(tmp_path, r"open a file of it, as scan\.nrrd")
     refused(tmp_path / "nowhere", "no such file")
 
 
