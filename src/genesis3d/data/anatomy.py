@@ -173,13 +173,14 @@ class Thorax:
     def _trees(self, hu: Field) -> None:
         """Arteries, veins and airways of both lungs, from hilum to pleura, then the trachea and main bronchi."""
         g, carina = self.grid, np.array([36.0, 22.0, 0.0])
+        shown = min(1.0, (2.2 / g.edge) ** 1.5)  # coarse voxels show fewer twigs
         for side, hilum in (("right", np.array([16.0, 12.0, -38.0])), ("left", np.array([18.0, 14.0, 42.0]))):
             inside = np.argwhere(self.lungs[::2, ::2, ::2] > 3) * 2
             world = (inside - (np.array(g.shape) - 1) / 2) * np.array(g.spacing)
             mine = world[(world[:, 2] < 2) if side == "right" else (world[:, 2] >= 2)]
             for kind, leaves, tip, offset in (("artery", 420, 0.62, 0.0), ("vein", 300, 0.6, -14.0)):
                 stage = (self.address / side / kind).generator()
-                for a, b, radius in grow(hilum + [offset, offset / 2, 0], mine, leaves, tip, stage):
+                for a, b, radius in grow(hilum + [offset, offset / 2, 0], mine, int(leaves * shown) + 1, tip, stage):
                     g.stroke(hu, a, b, radius, 42.0)
             bronchus = hilum + [4.0, 8.0, 0.0]
             twigs = grow(bronchus, mine, 22, 0.95, (self.address / side / "airway").generator(), radius_max=5.5)
