@@ -115,16 +115,17 @@ def _chosen(path: str) -> list[tuple[str | None, int | None]]:
 
     if can_ask():
         return ask_series(series, Path(path).name)
-    _say_others(path, series)
-    return [(series[0].uid or None, 0 if series[0].channels > 1 else None)]
+    largest = next((info for info in series if info.problem is None), series[0])
+    _say_others(path, largest, [info for info in series if info is not largest])
+    return [(largest.uid or None, 0 if largest.channels > 1 else None)]
 
 
-def _say_others(path: str, series: list[SeriesInfo]) -> None:
+def _say_others(path: str, opened: SeriesInfo, others: list[SeriesInfo]) -> None:
     from napari.utils.notifications import show_warning
 
-    largest = series[0].label() + (f", channel 0 of {series[0].channels}" if series[0].channels > 1 else "")
-    others = "; ".join(other.label() for other in series[1:])
-    show_warning(f"{Path(path).name}: opened {largest}" + (f"; not opened: {others}" if others else ""))
+    channel = f", channel 0 of {opened.channels}" if opened.channels > 1 else ""
+    rest = "; ".join(info.label() for info in others)
+    show_warning(f"{Path(path).name}: opens {opened.label()}{channel}" + (f"; not opened: {rest}" if rest else ""))
 
 
 def _say_notes(volume: Volume) -> None:

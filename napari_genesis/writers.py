@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from typing import Any
 
 __all__ = ["write_image", "write_labels"]
 
@@ -21,7 +16,7 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 
 def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Write a labels layer as :func:`write_image` does, as the smallest whole numbers that hold its labels."""
+    """Write a labels layer as :func:`write_image` does, in the smallest whole numbers that hold its labels."""
     return _write(path, data, attributes, "labels")
 
 
@@ -32,12 +27,4 @@ def _write(path: str, data: Any, attributes: dict[str, Any], kind: str) -> list[
     from napari_genesis.layers import volume_from_layer
 
     volume = volume_from_layer(Layer.create(data, attributes, kind))  # the one way from a layer to space
-    if kind == "labels":
-        volume = volume.with_data(_smallest(volume.data))
-    write_volume(volume, path)
-    return [path]
-
-
-def _smallest(labels: NDArray[Any]) -> NDArray[Any]:
-    dtype = np.result_type(np.min_scalar_type(int(labels.min())), np.min_scalar_type(int(labels.max())))
-    return labels.astype(dtype, copy=False)
+    return [str(write_volume(volume, path, labels=kind == "labels"))]

@@ -123,10 +123,11 @@ def test_without_a_user_the_largest_series_opens_and_the_others_are_named(
     opens: Any, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scan_series, "can_ask", lambda: False)
-    opens["study"] = [Info("1", "large"), Info("2", "scout", slices=1)], {"1": scan("large"), "2": scan("scout")}
+    series = [Info("0", "broken", problem="slices missing"), Info("1", "large"), Info("2", "scout", slices=1)]
+    opens["study"] = series, {"1": scan("large"), "2": scan("scout")}
     assert [layer[1]["name"] for layer in read_scans("study")] == ["large"]
-    assert "opened large" in said["warning"][0]
-    assert "not opened: scout, 1 slices" in said["warning"][0]
+    assert "opens large" in said["warning"][0]
+    assert "not opened: broken, 3 slices; scout, 1 slices" in said["warning"][0]
 
 
 def test_the_user_chooses_series_and_channel(opens: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.utils import Colormap
 from scipy.spatial.transform import Rotation
 
 from genesis3d.volume import Geometry, Volume
@@ -260,32 +261,30 @@ def test_the_dock_closed_with_everything_open(docked: Any) -> None:
     viewer.layers[0].contrast_limits = (0, 10)
 
 
-def chirality_layers(viewer: Any) -> None:
-    """Front left a red cube before a larger green one at the back left; a blue one at the head."""
-    shape = (40, 40, 40)
-    boxes = {
-        "green": (slice(12, 26), slice(28, 38), slice(24, 38)),
-        "red": (slice(16, 22), slice(3, 10), slice(28, 34)),
-        "blue": (slice(32, 38), slice(17, 23), slice(14, 20)),
-    }
-    for colour, box in boxes.items():
-        data = np.zeros((1, *shape), np.uint8)
-        data[(0, *box)] = 255
-        add_volume(viewer, Volume(data, Geometry(shape, (1, 1, 1), (-20, -20, -20)), name=colour), kind="image",
-                   colormap=colour, rendering="iso", iso_threshold=0.5, blending="opaque",
-                   contrast_limits=(0, 255))  # fmt: skip
+COLOURS = Colormap([[0, 0, 0, 0], [1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1]], interpolation="zero")
+
+
+def chirality_layer(viewer: Any) -> None:
+    """Opaque cubes: a red one at the front left hides part of a green one at the back left; a blue one at the head."""
+    data = np.zeros((1, 40, 40, 40), np.float32)
+    data[0, 12:26, 28:38, 24:38] = 2
+    data[0, 16:22, 3:10, 28:34] = 1
+    data[0, 32:38, 17:23, 14:20] = 3
+    cubes = Volume(data, Geometry((40, 40, 40), (1, 1, 1), (-20, -20, -20)), name="cubes")
+    looks = {"colormap": COLOURS, "contrast_limits": (0, 4), "rendering": "translucent", "interpolation3d": "nearest"}
+    add_volume(viewer, cubes, **looks)
 
 
 def centre(picture: Any, channel: int) -> Any:
     others = [c for c in range(3) if c != channel]
-    mask = (picture[..., channel] > 40) & (picture[..., others] < 30).all(axis=-1)
+    mask = (picture[..., channel] > 100) & (picture[..., others] < 60).all(axis=-1)
     assert mask.sum() > 20, f"channel {channel} is not seen"
     return np.argwhere(mask).mean(axis=0)
 
 
 def test_the_scan_is_not_mirrored_in_3d(make_napari_viewer: Any) -> None:
     viewer = make_napari_viewer(show=True)
-    chirality_layers(viewer)
+    chirality_layer(viewer)
     dock = ScanDock(viewer)
     viewer.window.add_dock_widget(dock, name="Scan")
     dock.plane_controls.show_plane("3D")
@@ -295,8 +294,8 @@ def test_the_scan_is_not_mirrored_in_3d(make_napari_viewer: Any) -> None:
     assert red[1] > columns / 2 + 10  # seen from the front, the patient's left is on the right
     assert blue[0] < rows / 2 - 10  # and the head is up
     assert abs(green[1] - red[1]) < 0.2 * columns
-    behind = picture[round(red[0]), round(red[1])]
-    assert behind[0] > behind[1]  # what lies in front hides what lies behind: the picture is no view from the back
+    hidden = picture[round(red[0]), round(red[1])]
+    assert hidden[0] > hidden[1]  # what lies in front hides what lies behind: this is no view from the back
     dock.plane_controls.anatomical.setChecked(False)
     viewer.scene.camera.set_view_direction((0, 1, 0), (1, 0, 0))
     assert centre(viewer.screenshot(flash=False), 0)[1] < columns / 2 - 10  # napari's own camera mirrors
