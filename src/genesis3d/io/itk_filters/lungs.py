@@ -31,6 +31,8 @@ __all__ = ["LEFT", "RIGHT", "LungMask", "lung_mask"]
 LEFT, RIGHT = 1, 2
 GRID = 2.0  # mm of the grid the lungs are found on
 CLOSING = 10.0  # mm radius: bridges opacity at the pleura and the vessels of the hilum
+RIBS = 20.0  # mm radius of the closing at the ribs
+SKIN = 45.0  # mm under the skin that count as ribs and pleura
 HOLE = 600.0  # mm^2 of a hole in one slice that is filled; the dome of the liver, which lung surrounds too, is larger
 LEAST = 60.0  # mL of air that may be a lung, or a part of one in view
 
@@ -80,7 +82,8 @@ def _lungs(hu: NDArray[np.float32], spacing: Vector) -> NDArray[np.uint8]:
     middle = float(np.median(np.nonzero(body)[2])) if body.any() else 0.0
     left, right = _sides(_candidates(parts, hu, spacing), middle, spacing)
     result = np.zeros(hu.shape, np.uint8)
-    whole = [_whole(side, body, spacing) for side in (left, right)]
+    wall = _near_skin(body, spacing) & (hu < 150)
+    whole = [_whole(side, body, wall, spacing) for side in (left, right)]
     result[whole[0]] = LEFT
     result[whole[1]] = RIGHT
     both = whole[0] & whole[1]
@@ -153,8 +156,14 @@ def _nearest(lungs: Mask, left: Mask, right: Mask, spacing: Vector) -> tuple[Mas
     return lungs & nearer, lungs & ~nearer
 
 
-def _whole(lung: Mask, body: Mask, spacing: Vector) -> Mask:
-    """Return one lung with vessels and opacity at the pleura closed in."""
+def _near_skin(body: Mask, spacing: Vector) -> Mask:
+    """Return what of the body is near enough to the skin to be ribs and pleura, not mediastinum."""
+    return body & ~eroded(body, spacing, SKIN)
+
+
+def _whole(lung: Mask, body: Mask, wall: Mask, spacing: Vector) -> Mask:
+    """Return one lung with vessels and opacity at the pleura closed in: more widely at the ribs, where it is round."""
+    lung = lung | (closed(lung, spacing, RIBS) & wall)
     return fill_slices(closed(lung, spacing, CLOSING), int(HOLE / (spacing[1] * spacing[2]))) & body
 
 
