@@ -137,8 +137,8 @@ def cut(data: NDArray[Any], start: Triple, size: Triple) -> NDArray[Any]:
 def gaussian(size: Triple) -> NDArray[np.float32]:
     """Return the weights of a window (D, H, W): along each axis a Gaussian of sigma one eighth, 1e-3 at least.
 
-    Sigma is nnU-Net's choice.  The floor is set axis by axis: set on the product it would, at the border of a scan, make
-    a window that sees a voxel at its rim weigh as much as one that sees it in its middle.
+    Sigma is nnU-Net's choice.  The floor is set axis by axis: set on the product it would, at the border of a scan,
+    make a window that sees a voxel at its rim weigh as much as one that sees it in its middle.
     """
     axes = [np.maximum(np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2), 1e-3) for n in size]
     return np.asarray(np.einsum("i,j,k->ijk", *axes), dtype=np.float32)

@@ -100,7 +100,7 @@ def find(
     labels, regions = find_regions(mask, measured, least_ml)
     whole = sum(lung_millilitres(lungs).values())
     lung = lungs.data[0]
-    found = [FoundRegion(r, SIDES.get(int(lung[r.centre]), ""), 100 * r.volume_ml / whole) for r in regions]
+    found = [FoundRegion(r, SIDES.get(int(lung[r.centre]), ""), float(100 * r.volume_ml / whole)) for r in regions]
     return labels, found
 
 
@@ -119,7 +119,7 @@ def lung_millilitres(lungs: Volume) -> dict[str, float]:
     """Return the volume in mL of the ``left`` and ``right`` lung and of what else is marked (``other``)."""
     voxel = float(np.prod(lungs.geometry.spacing)) / 1000
     counts = np.bincount(lungs.data.reshape(-1).astype(np.uint8), minlength=3)
-    return {"left": counts[1] * voxel, "right": counts[2] * voxel, "other": int(counts[3:].sum()) * voxel}
+    return {"left": int(counts[1]) * voxel, "right": int(counts[2]) * voxel, "other": int(counts[3:].sum()) * voxel}
 
 
 def _inner(inside: NDArray[np.bool_], spacing: tuple[float, float, float], rim_mm: float) -> NDArray[np.bool_]:

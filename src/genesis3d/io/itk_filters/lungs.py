@@ -16,7 +16,16 @@ from genesis3d.errors import DomainError
 from genesis3d.io.itk_filters.airways import airways
 from genesis3d.io.itk_filters.coarse import coarsen, factors, refine
 from genesis3d.io.itk_filters.components import components
-from genesis3d.io.itk_filters.morphology import bounds, closed, dilated, distance_to, eroded, fill_slices, opened
+from genesis3d.io.itk_filters.morphology import (
+    bounds,
+    closed,
+    dilated,
+    distance_to,
+    eroded,
+    fill_cavities,
+    fill_slices,
+    opened,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -164,7 +173,8 @@ def _near_skin(body: Mask, spacing: Vector) -> Mask:
 def _whole(lung: Mask, body: Mask, wall: Mask, spacing: Vector) -> Mask:
     """Return one lung with vessels and opacity at the pleura closed in: more widely at the ribs, where it is round."""
     lung = lung | (closed(lung, spacing, RIBS) & wall)
-    return fill_slices(closed(lung, spacing, CLOSING), int(HOLE / (spacing[1] * spacing[2]))) & body
+    solid = fill_cavities(closed(lung, spacing, CLOSING))
+    return fill_slices(solid, int(HOLE / (spacing[1] * spacing[2]))) & body
 
 
 def _doubts(labels: NDArray[np.uint8], spacing: Vector) -> list[str]:
