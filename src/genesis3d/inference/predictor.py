@@ -26,7 +26,7 @@ FASTER = 0.8  # share of the float32 time that it must stay under to be worth it
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Return the device called ``name`` (``auto``: the first GPU, else the CPU); raises ConfigError when it is absent."""
+    """Return the device called ``name`` (``auto``: the first GPU, else the CPU); raises ConfigError if it is absent."""
     import torch
 
     if name == "auto":
@@ -50,10 +50,13 @@ class Predictor:
     """
 
     def __init__(self, model: LoadedModel, device: str = "auto", precision: Precision = "auto") -> None:
+        import torch
+
         self.device = pick_device(device)
         self.precision: Precision = precision
         self._activation = model.card.activation
-        self._module = model.module.eval().to(self.device)
+        self._layout = torch.channels_last_3d if self.device.type == "cpu" else torch.contiguous_format
+        self._module = model.module.eval().to(self.device).to(memory_format=self._layout)  # type: ignore[call-overload]
 
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the restored windows; raises ModelError when the device's memory does not hold them."""
@@ -63,7 +66,7 @@ class Predictor:
 
         try:
             with torch.inference_mode():
-                x = torch.from_numpy(np.ascontiguousarray(windows)).to(self.device)
+                x = torch.from_numpy(np.ascontiguousarray(windows)).to(self.device, memory_format=self._layout)
                 with self._autocast():
                     logits = self._module(x)
                 result = restored(logits.float(), x, self._activation)

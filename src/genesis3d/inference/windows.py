@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
 
-from genesis3d.config import Config
 from genesis3d.events import Control, keep_running
 from genesis3d.inference.waiting import told_to_stop
 
@@ -22,20 +20,10 @@ if TYPE_CHECKING:
 
     Slices = tuple[slice, slice, slice]
 
-__all__ = ["Plan", "Swept", "WindowConfig", "gaussian", "plan_windows", "sweep"]
+__all__ = ["Plan", "Swept", "cut", "gaussian", "plan_windows", "sweep"]
 
 Triple = tuple[int, int, int]
 Predict = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
-
-
-class WindowConfig(Config):
-    """How a scan is cut into windows."""
-
-    size: Triple | None = Field(
-        None, description="window (D, H, W) in voxels; empty: the sub-volume the model was trained on"
-    )
-    overlap: float = Field(0.25, ge=0, le=0.9, description="share of a window that the next one covers again, 0 to 0.9")
-    batch: int = Field(1, ge=1, le=64, description="windows that go through the network together")
 
 
 @dataclass(frozen=True)
@@ -132,9 +120,10 @@ def sweep(
         yield first + len(starts)
     covered = norm > 0
     norm[~covered] = 1
-    values = np.zeros((data.shape[0], *extent), np.float32) if total is None else total
-    values /= norm
-    return Swept(plan, values, covered)
+    if total is None:
+        total = np.zeros((data.shape[0], *extent), np.float32)
+    np.divide(total, norm, out=total)
+    return Swept(plan, total, covered)
 
 
 def cut(data: NDArray[Any], start: Triple, size: Triple) -> NDArray[Any]:
@@ -146,10 +135,13 @@ def cut(data: NDArray[Any], start: Triple, size: Triple) -> NDArray[Any]:
 
 
 def gaussian(size: Triple) -> NDArray[np.float32]:
-    """Return the weights of a window: a Gaussian of sigma one eighth of its size, at least 1e-3 (nnU-Net's choice)."""
-    axes = [np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2) for n in size]
-    weights = np.einsum("i,j,k->ijk", *axes)
-    return np.maximum(weights / weights.max(), 1e-3).astype(np.float32)
+    """Return the weights of a window (D, H, W): along each axis a Gaussian of sigma one eighth, 1e-3 at least.
+
+    Sigma is nnU-Net's choice.  The floor is set axis by axis: set on the product it would, at the border of a scan,
+    make a window that sees a voxel at its rim weigh as much as one that sees it in its middle.
+    """
+    axes = [np.maximum(np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2), 1e-3) for n in size]
+    return np.asarray(np.einsum("i,j,k->ijk", *axes), dtype=np.float32)
 
 
 def _starts(low: int, high: int, length: int, window: int, overlap: float) -> list[int]:
@@ -160,7 +152,7 @@ def _starts(low: int, high: int, length: int, window: int, overlap: float) -> li
         return [min(max(0, (low + high - window) // 2), length - window)]
     step = max(1, int(window * (1 - overlap)))
     count = -(-(high - low - window) // step) + 1
-    return [int(round(start)) for start in np.linspace(low, high - window, count)]
+    return [round(start) for start in np.linspace(low, high - window, count)]
 
 
 def _extent(inside: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -16,7 +16,16 @@ from genesis3d.errors import DomainError
 from genesis3d.io.itk_filters.airways import airways
 from genesis3d.io.itk_filters.coarse import coarsen, factors, refine
 from genesis3d.io.itk_filters.components import components
-from genesis3d.io.itk_filters.morphology import bounds, closed, dilated, distance_to, eroded, fill_slices, opened
+from genesis3d.io.itk_filters.morphology import (
+    bounds,
+    closed,
+    dilated,
+    distance_to,
+    eroded,
+    fill_cavities,
+    fill_slices,
+    opened,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +40,8 @@ __all__ = ["LEFT", "RIGHT", "LungMask", "lung_mask"]
 LEFT, RIGHT = 1, 2
 GRID = 2.0  # mm of the grid the lungs are found on
 CLOSING = 10.0  # mm radius: bridges opacity at the pleura and the vessels of the hilum
+RIBS = 20.0  # mm radius of the closing at the ribs
+SKIN = 45.0  # mm under the skin that count as ribs and pleura
 HOLE = 600.0  # mm^2 of a hole in one slice that is filled; the dome of the liver, which lung surrounds too, is larger
 LEAST = 60.0  # mL of air that may be a lung, or a part of one in view
 
@@ -80,7 +91,8 @@ def _lungs(hu: NDArray[np.float32], spacing: Vector) -> NDArray[np.uint8]:
     middle = float(np.median(np.nonzero(body)[2])) if body.any() else 0.0
     left, right = _sides(_candidates(parts, hu, spacing), middle, spacing)
     result = np.zeros(hu.shape, np.uint8)
-    whole = [_whole(side, body, spacing) for side in (left, right)]
+    wall = _near_skin(body, spacing) & (hu < 150)
+    whole = [_whole(side, body, wall, spacing) for side in (left, right)]
     result[whole[0]] = LEFT
     result[whole[1]] = RIGHT
     both = whole[0] & whole[1]
@@ -153,9 +165,16 @@ def _nearest(lungs: Mask, left: Mask, right: Mask, spacing: Vector) -> tuple[Mas
     return lungs & nearer, lungs & ~nearer
 
 
-def _whole(lung: Mask, body: Mask, spacing: Vector) -> Mask:
-    """Return one lung with vessels and opacity at the pleura closed in."""
-    return fill_slices(closed(lung, spacing, CLOSING), int(HOLE / (spacing[1] * spacing[2]))) & body
+def _near_skin(body: Mask, spacing: Vector) -> Mask:
+    """Return what of the body is near enough to the skin to be ribs and pleura, not mediastinum."""
+    return body & ~eroded(body, spacing, SKIN)
+
+
+def _whole(lung: Mask, body: Mask, wall: Mask, spacing: Vector) -> Mask:
+    """Return one lung with vessels and opacity at the pleura closed in: more widely at the ribs, where it is round."""
+    lung = lung | (closed(lung, spacing, RIBS) & wall)
+    solid = fill_cavities(closed(lung, spacing, CLOSING))
+    return fill_slices(solid, int(HOLE / (spacing[1] * spacing[2]))) & body
 
 
 def _doubts(labels: NDArray[np.uint8], spacing: Vector) -> list[str]:

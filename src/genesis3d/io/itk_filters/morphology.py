@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
     Vector = tuple[float, float, float]
 
-__all__ = ["bounds", "closed", "dilated", "distance_to", "eroded", "fill_slices", "opened"]
+__all__ = ["bounds", "closed", "dilated", "distance_to", "eroded", "fill_cavities", "fill_slices", "opened"]
 
 
 def distance_to(mask: Mask, spacing: Vector) -> NDArray[np.float32]:
@@ -75,6 +75,14 @@ def bounds(mask: Mask, margin: tuple[int, ...] = (0, 0, 0)) -> tuple[slice, slic
         hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
         box.append(slice(max(0, int(hit[0]) - margin[axis]), int(hit[-1]) + 1 + margin[axis]))
     return box[0], box[1], box[2]
+
+
+def fill_cavities(mask: Mask) -> Mask:
+    """Return ``mask`` (D, H, W) with what it encloses on all sides filled."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(mask).view(np.uint8))
+    return np.asarray(sitk.GetArrayFromImage(sitk.BinaryFillhole(image, False, 1)) > 0)
 
 
 def fill_slices(mask: Mask, largest: int | None = None) -> Mask:
