@@ -15,6 +15,7 @@ from genesis3d.io.limits import require_memory, require_plausible
 from genesis3d.io.meaning import guess_ct, note_padding, require_numbers
 from genesis3d.io.nifti import NiftiHeader, read_nifti_header, require_complete
 from genesis3d.io.series import SeriesInfo
+from genesis3d.io.textheader import TextHeader, read_text_header
 from genesis3d.volume import Volume
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ IMAGE_IO = {
     ".mhd": "MetaImageIO",
 }
 SUFFIXES = tuple(IMAGE_IO)
-DETACHED = (".nhdr", ".mhd")
 COMPLEX = "expected real values, got complex numbers; save their magnitude or phase"
 
 
@@ -49,16 +49,25 @@ def stem_of(path: Path) -> str:
 
 def series_of_file(path: Path) -> list[SeriesInfo]:
     """Return the one entry of an image file, from its header alone."""
+    from genesis3d.io.itk import geometry_from_itk
+
     reader, _ = _inspect(path)
     size, spacing = reader.GetSize(), reader.GetSpacing()
+    directions = np.reshape(reader.GetDirection(), (len(size), -1))[:3, :3].ravel().tolist()
+    problem = None
+    try:
+        geometry_from_itk(size[:3], spacing[:3], reader.GetOrigin()[:3], directions)
+    except GeometryError as error:
+        problem = f"{path}: {error}"
     info = SeriesInfo(
         uid="",
         description=stem_of(path),
         modality=_said_modality(reader)[0],
         slices=size[2],
         shape=(size[2], size[1], size[0]),
-        spacing=(spacing[2], spacing[1], spacing[0]),
+        spacing=(spacing[2], spacing[1], spacing[0]) if problem is None else None,
         channels=_channels(reader),
+        problem=problem,
     )
     return [info]
 
@@ -76,19 +85,19 @@ def read_file(path: Path, channel: int | None = None) -> Volume:
 
     reader, header = _inspect(path)
     chosen = _chosen(path, _channels(reader), channel)
-    zeroed = require_complete(path, header) if header is not None else 0
+    zeroed = require_complete(path, header) if isinstance(header, NiftiHeader) else 0
     modality, unit = _said_modality(reader)
     try:
-        image = _load(path, reader, chosen, checked=header is not None)
+        image = _load(path, reader, chosen, checked=isinstance(header, NiftiHeader))
         volume = volume_from_image(image, name=stem_of(path), source=str(path), modality=modality, unit=unit)
     except GeometryError as error:
         raise ScanError(f"{path}: {error}") from error
-    if header is not None:
-        volume = replace(volume, notes=header.notes(volume.geometry))
+    notes = header.notes(volume.geometry) if isinstance(header, NiftiHeader) else header.notes
+    volume = replace(volume, notes=notes)
     return note_padding(guess_ct(require_numbers(volume, zeroed)))
 
 
-def _inspect(path: Path) -> tuple[sitk.ImageFileReader, NiftiHeader | None]:
+def _inspect(path: Path) -> tuple[sitk.ImageFileReader, NiftiHeader | TextHeader]:
     import SimpleITK as sitk
 
     from genesis3d.io.itk import quiet, speaking
@@ -96,8 +105,8 @@ def _inspect(path: Path) -> tuple[sitk.ImageFileReader, NiftiHeader | None]:
     suffix = file_suffix(path) or ""
     if path.stat().st_size == 0:
         raise ScanError(f"{path}: the file is empty")
-    header = read_nifti_header(path) if IMAGE_IO[suffix] == "NiftiImageIO" else None
-    if header is not None:
+    header = read_nifti_header(path) if suffix.startswith(".nii") else read_text_header(path)
+    if isinstance(header, NiftiHeader):
         if header.complex_values:
             raise ScanError(f"{path}: {COMPLEX}")
         header.require_rigid(path)
@@ -106,11 +115,12 @@ def _inspect(path: Path) -> tuple[sitk.ImageFileReader, NiftiHeader | None]:
     reader.SetImageIO(IMAGE_IO[suffix])
     with speaking(f"{path}: cannot be read as {suffix}"), quiet():
         reader.ReadImageInformation()
-    _require_sane(path, reader, header.voxel_bytes if header else _needed(reader))
+    _require_sane(path, reader)
+    _require_room(path, reader, header)
     return reader, header
 
 
-def _require_sane(path: Path, reader: sitk.ImageFileReader, stored: int) -> None:
+def _require_sane(path: Path, reader: sitk.ImageFileReader) -> None:
     import SimpleITK as sitk
 
     size = reader.GetSize()
@@ -121,10 +131,15 @@ def _require_sane(path: Path, reader: sitk.ImageFileReader, stored: int) -> None
     spacing = reader.GetSpacing()[:3]
     if not all(np.isfinite(s) and s > 0 for s in spacing):
         raise ScanError(f"{path}: expected positive voxel spacings, got {spacing} mm (x, y, z)")
-    suffix = file_suffix(path)
-    if suffix not in DETACHED:
-        require_plausible(stored, path.stat().st_size, suffix != ".nii", str(path))
-    require_memory(2 * _needed(reader), str(path))
+
+
+def _require_room(path: Path, reader: sitk.ImageFileReader, header: NiftiHeader | TextHeader) -> None:
+    needed = _needed(reader)
+    if isinstance(header, NiftiHeader):
+        require_plausible(header.voxel_bytes, path.stat().st_size, not path.name.lower().endswith(".nii"), str(path))
+    else:
+        require_plausible(needed, header.stored, header.packed, str(path))
+    require_memory(2 * needed, str(path))
 
 
 def _needed(reader: sitk.ImageFileReader) -> int:

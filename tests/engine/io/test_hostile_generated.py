@@ -86,10 +86,52 @@ def test_a_corrupt_gzip_is_refused(tmp_path: Path) -> None:
             require_complete(path, header)
 
 
-def test_a_detached_header_without_its_data_is_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path / "scan.mhd", compress=False)
-    (tmp_path / "scan.raw").unlink()
-    refused(path, "missing, truncated")
+def detached(path: Path, data: str, size: str = "4 3 2") -> Path:
+    """Write a MetaImage header that names ``data``."""
+    path.write_text(
+        f"ObjectType = Image\nNDims = 3\nDimSize = {size}\nElementType = MET_UCHAR\nElementDataFile = {data}\n"
+    )
+    return path
+
+
+def test_detached_headers_and_their_data(tmp_path: Path) -> None:
+    (tmp_path / "scan.raw").write_bytes(bytes(24))
+    volume = read_volume(detached(tmp_path / "scan.mhd", "scan.raw"))
+    assert volume.notes == ("the file states no voxel spacing; 1 mm is assumed",)
+    refused(detached(tmp_path / "lost.mhd", "lost.raw"), "the data file it names, lost.raw, is missing")
+    refused(detached(tmp_path / "more.mhd", "scan.raw", "4 3 3"), "announces 36 bytes .* holds only 24 bytes")
+    refused(detached(tmp_path / "list.mhd", "LIST"), "list of them")
+    refused(detached(tmp_path / "many.mhd", "slice%03d.raw 1 2 1"), "list of them")
+    refused(detached(tmp_path / "folder.mhd", "."), "no plain file")
+    if Path("/dev/zero").exists():
+        refused(detached(tmp_path / "endless.mhd", "/dev/zero"), "no plain file")
+
+
+NRRD = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4 3 2\nencoding: raw\n"
+META = "ObjectType = Image\nNDims = 3\nDimSize = 4 3 2\nElementType = MET_UCHAR\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "phrase"),
+    [
+        ("a.nrrd", NRRD + "space: LPS\nspace directions: (1,0,0) (0.3,1,0) (0,0,2)\n\n", "no shear"),
+        ("a.nrrd", NRRD + "space: LPS\nspace directions: (0,0,0) (0,1,0) (0,0,2)\n\n", "positive voxel spacings"),
+        ("a.nrrd", NRRD + "spacings: -1 1 1\n\n", "positive voxel spacings"),
+        ("a.mha", META + "TransformMatrix = 1 0 0 0.3 1 0 0 0 1\nElementDataFile = LOCAL\n", "no shear"),
+        ("a.mha", META + "ElementSpacing = 1 -1 1\nElementDataFile = LOCAL\n", "positive voxel spacings"),
+    ],
+)
+def test_text_headers_that_are_no_grid_are_refused(tmp_path: Path, name: str, header: str, phrase: str) -> None:
+    (tmp_path / name).write_bytes(header.encode() + bytes(24))
+    refused(tmp_path / name, phrase)
+
+
+@pytest.mark.parametrize("spacing", ["", "spacings: nan nan nan\n"])
+def test_a_missing_spacing_is_said(tmp_path: Path, spacing: str) -> None:
+    (tmp_path / "a.nrrd").write_bytes(f"{NRRD}{spacing}\n".encode() + bytes(24))
+    assert read_volume(tmp_path / "a.nrrd").notes == ("the file states no voxel spacing; 1 mm is assumed",)
+    (tmp_path / "b.nrrd").write_bytes(f"{NRRD}spacings: 1 2 3\n\n".encode() + bytes(24))
+    assert read_volume(tmp_path / "b.nrrd").notes == ()
 
 
 @pytest.mark.parametrize("packed", [False, True])
