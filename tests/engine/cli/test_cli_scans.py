@@ -105,3 +105,41 @@ def test_an_expected_error_is_one_sentence(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == f"genesis3d: {tmp_path / 'nowhere'}: no such file or folder\n"
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_info_of_real_scans_agrees_with_simpleitk(
+    real_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans = [p for p in sorted((real_data / "open").rglob("*.nii.gz")) if "hippocampus" not in p.as_posix()]
+    assert len(scans) > 20
+    for path in scans:
+        assert run(monkeypatch, "info", path, "--json") == 0
+        facts = json.loads(capsys.readouterr().out)
+        image = sitk.ReadImage(str(path))
+        values = sitk.GetArrayViewFromImage(image)
+        assert facts["shape"] == list(values.shape)
+        assert facts["spacing"] == pytest.approx(image.GetSpacing()[::-1], abs=1e-12)
+        assert facts["origin"] == pytest.approx(image.GetOrigin()[::-1], abs=1e-12)
+        np.testing.assert_allclose(facts["direction"], np.reshape(image.GetDirection(), (3, 3))[::-1, ::-1])
+        assert facts["range"] == [values.min(), values.max()]
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_info_and_convert_of_a_zipped_dicom_series(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = real_data / "open/dicom/lidc-0001.zip"
+    assert run(monkeypatch, "info", scan) == 0
+    said = capsys.readouterr().out
+    assert "size         512 x 512 x 133 voxels" in said
+    assert "modality     CT, HU" in said
+    assert "-2048 to 3071 HU" in said
+    assert "LIDC-IDRI" not in said
+    assert run(monkeypatch, "convert", scan, tmp_path / "out.nii") == 0
+    saved = sitk.ReadImage(str(tmp_path / "out.nii"))
+    assert saved.GetSize() == (512, 512, 133)
+    assert saved.GetSpacing() == (0.703125, 0.703125, 2.5)
+    assert saved.GetOrigin() == pytest.approx((-166.0, -171.699997, -340.0), abs=1e-5)
