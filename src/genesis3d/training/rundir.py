@@ -171,7 +171,10 @@ class RunDir:
                 yield event
 
     def rewind(self, step: int) -> None:
-        """Forget what was said and drawn after ``step``, so that a resumed run's curve has neither hole nor double."""
+        """Forget what was said and drawn after ``step``, so that a resumed run's curve has neither hole nor double.
+
+        -1 forgets everything.
+        """
         kept = []
         for event in self.events():
             if (getattr(event, "step", None) or 0) > step:
