@@ -140,7 +140,7 @@ class _Trial:
 
         layout = torch.channels_last_3d if channels_last else torch.contiguous_format
         task = self.task.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack 3d
-        seconds = []
+        seconds: list[float] = []
         while len(seconds) < 2 and not (seconds and seconds[0] > _SLOW_SECONDS):
             task.zero_grad(set_to_none=True)
             _leave_nan_in_free_memory()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -80,16 +80,21 @@ def write_samples(path: Path, step: int, pairs: Pairs, output: Tensor, part: Par
     W) in the canonical scan, and ``step``.
     """
     n = min(SAMPLE_SLOTS, len(pairs.outcomes))
-    arrays = {
-        "input": pairs.input[:n].numpy().astype(np.float16),
-        "restored": output[:n].numpy().astype(np.float16),
-        "target": pairs.target[:n].numpy().astype(np.float16),
-        "outcomes": np.array(pairs.outcomes[:n]),
-        "cases": np.array([part.names[location.case] for location in pairs.locations[:n]]),
-        "starts": np.array([np.add(location.start, part.offset) for location in pairs.locations[:n]]),
-        "step": np.array(step),
-    }
-    write_atomic(path, lambda file: np.savez(file, **arrays), durable=False)
+    places = [np.add(location.start, part.offset) for location in pairs.locations[:n]]
+
+    def write(file: IO[bytes]) -> None:
+        np.savez(
+            file,
+            input=pairs.input[:n].numpy().astype(np.float16),
+            restored=output[:n].numpy().astype(np.float16),
+            target=pairs.target[:n].numpy().astype(np.float16),
+            outcomes=np.array(pairs.outcomes[:n]),
+            cases=np.array([part.names[location.case] for location in pairs.locations[:n]]),
+            starts=np.array(places),
+            step=np.array(step),
+        )
+
+    write_atomic(path, write, durable=False)
 
 
 def _mean(figures: list[dict[str, float]]) -> dict[str, float]:
