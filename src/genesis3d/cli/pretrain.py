@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +15,7 @@ import typer
 from genesis3d.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from genesis3d.events import Event, Order
+    from genesis3d.events import Control, Event, Order
     from genesis3d.workflows.pretrain import PretrainConfig
 
 ScansArgument = Annotated[list[str] | None, typer.Argument(help="scans, DICOM folders, zips, or folders of these")]
@@ -143,11 +143,10 @@ def _run(config: PretrainConfig, run_dir: Path, resume: bool, json: bool) -> int
     from genesis3d.events import Failed
     from genesis3d.workflows.pretrain import pretrain
 
-    control = _stop_on_signals()
     last: Event | None = None
-    events = pretrain(config, run_dir, resume=resume, control=control)
-    for last in _shown(events, json):
-        pass
+    with _stopped_by_signals() as control:
+        for event in _shown(pretrain(config, run_dir, resume=resume, control=control), json):
+            last = event
     if not isinstance(last, Failed):
         return 0
     print(f"genesis3d: {last.message}", file=sys.stderr)
@@ -156,8 +155,9 @@ def _run(config: PretrainConfig, run_dir: Path, resume: bool, json: bool) -> int
     return 2 if last.expected else 1
 
 
-def _stop_on_signals() -> Any:
-    """Make SIGTERM and the first Ctrl+C ask the training to stop and save; return its control."""
+@contextmanager
+def _stopped_by_signals() -> Iterator[Control]:
+    """Within it SIGTERM and the first Ctrl+C ask the training to stop and save; gives the control that says so."""
     order: list[Order] = ["run"]
 
     def stop(number: int, _frame: object) -> None:
@@ -165,10 +165,13 @@ def _stop_on_signals() -> Any:
         if number == signal.SIGINT:  # a second one ends at once; the last saved state stays
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), stop)
-    return lambda: order[0]
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)]
+    before = [(number, signal.signal(number, stop)) for number in numbers]
+    try:
+        yield lambda: order[0]
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def _shown(events: Iterator[Event], json: bool) -> Iterator[Event]:

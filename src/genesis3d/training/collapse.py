@@ -16,6 +16,8 @@ __all__ = ["CollapseGuard"]
 _FLAT = 0.02
 # ... for this many steps on end is taken for dead; a network that has just begun is flat for a few.
 _PATIENCE = 60
+# A gradient this many times the usual length is computed again in 32 bits before it is believed.
+_SUSPICIOUS = 20.0
 
 
 class CollapseGuard:
@@ -23,6 +25,15 @@ class CollapseGuard:
 
     def __init__(self) -> None:
         self._flat_steps = 0
+        self._usual_norm: float | None = None
+
+    def suspicious(self, loss: float, gradient_norm: float) -> bool:
+        """Whether a gradient is no number, or far longer than those before it: to be computed again, exactly."""
+        usual = self._usual_norm
+        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+            return True
+        self._usual_norm = gradient_norm if usual is None else 0.95 * usual + 0.05 * min(gradient_norm, 10 * usual)
+        return usual is not None and gradient_norm > _SUSPICIOUS * usual
 
     def check(self, step: int, loss: float, gradient_norm: float, output: Tensor, target: Tensor) -> None:
         """Look at one step: ``loss``, gradient norm, ``output`` and ``target``, (B, C, D, H, W)."""

@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from genesis3d.events import Control, Event, Sampled, Saved, Stepped, Validated
+from genesis3d.events import Control, Event, Sampled, Saved, Stepped, Validated, Warned
 from genesis3d.training.checkpoint import prune
 from genesis3d.training.collapse import CollapseGuard
+from genesis3d.training.half import autocast
 from genesis3d.training.pairs import PairMaker, Pairs, Prefetch
 from genesis3d.training.progress import Pace, Progress
 from genesis3d.training.validation import prefixed, write_samples
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
     from genesis3d.training.checkpoint import Checkpoints
@@ -56,12 +57,13 @@ class Training:
     hardware: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
     stopped: bool = False
+    said: list[str] = field(default_factory=list)
     guard: CollapseGuard = field(default_factory=CollapseGuard)
 
     def run(self, control: Control) -> Iterator[Event]:
         """Train until the budget is used, patience is at its end, or ``control`` says stop; yield what happens."""
         progress, pace = self.progress, Pace(self.progress, self.validation.every)
-        if progress.step == 0:
+        if self.checkpoints.saved_step is None:  # nothing to go on from
             yield from self._validate(pace)
             yield self._sample()
         self._save()
@@ -74,6 +76,8 @@ class Training:
                 metrics = self._step(stream.take())
                 pace.stepped(time.perf_counter() - start)
                 yield self._stepped(metrics, pace)
+                while self.said:
+                    yield Warned(message=self.said.pop())
                 yield from self._after_step(pace)
                 if self.checkpoints.due():
                     self._save()
@@ -92,21 +96,43 @@ class Training:
         lr = self.settings.learning_rate(step, self.progress.total)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        result = self.task(pairs.input.to(device), pairs.target.to(device))
-        self.optimiser.zero_grad(set_to_none=True)
-        self.fabric.backward(result["loss"])
-        norm = float(self._clip())
-        loss = float(result["loss"].detach())
-        self.guard.check(step + 1, loss, norm, result["output"], pairs.target)
+        batch = (pairs.input.to(device), pairs.target.to(device))
+        loss, norm, output = self._gradient(batch)
+        if self.half and self.guard.suspicious(loss, norm):
+            exact = self._gradient(batch, exact=True)
+            self._leave_bf16(step + 1, wrong=not norm < 2 * exact[1])
+            loss, norm, output = exact
+        self.guard.check(step + 1, loss, norm, output, pairs.target)
         self.optimiser.step()
         self.progress.step += 1
         return {"loss": loss, "lr": lr, "gradient_norm": norm}
 
-    def _clip(self) -> Any:
+    @property
+    def half(self) -> bool:
+        """Whether the network computes in bfloat16."""
+        return bool(self.hardware["precision"] == "bf16")
+
+    def _gradient(self, batch: tuple[Tensor, Tensor], exact: bool = False) -> tuple[float, float, Tensor]:
+        """Compute the clipped gradient of (input, target); return the loss, the norm before clipping, the output."""
         from torch.nn.utils import clip_grad_norm_
 
+        self.optimiser.zero_grad(set_to_none=True)
+        with autocast(self.fabric.device, self.half and not exact):
+            result = self.task(*batch)
+        self.fabric.backward(result["loss"])
         limit = self.settings.clip if self.settings.clip is not None else float("inf")
-        return clip_grad_norm_(self.task.parameters(), limit)
+        norm = clip_grad_norm_(self.task.parameters(), limit)
+        return float(result["loss"].detach()), float(norm), result["output"]
+
+    def _leave_bf16(self, step: int, wrong: bool) -> None:
+        """Go on in 32 bits for good when bfloat16 gave a ``wrong`` gradient; it is said after the step."""
+        if wrong:
+            self.hardware = self.hardware | {
+                "precision": "32",
+                "reason": f"32 bits: bfloat16 went wrong at step {step}",
+            }
+            self.said.append(f"bfloat16 gave a wrong gradient at step {step}: the step was repeated and the training "
+                             "goes on in 32 bits")  # fmt: skip
 
     def _stepped(self, metrics: dict[str, float], pace: Pace) -> Stepped:
         return Stepped(
@@ -127,7 +153,7 @@ class Training:
         start, progress = time.perf_counter(), self.progress
         figures: dict[str, float] = {}
         for prefix, windows in self.windows.items():
-            figures |= prefixed(windows.measure(self.task, self.fabric.device), prefix)
+            figures |= prefixed(windows.measure(self.task, self.fabric.device, self.half), prefix)
         progress.figures, progress.figures_step = figures, progress.step
         # An untrained network is nobody's best.
         best = progress.step > 0 and (progress.best is None or figures["loss"] < progress.best)
@@ -143,7 +169,9 @@ class Training:
     def _sample(self) -> Sampled:
         windows = self.windows[""]
         path = self.run_dir.samples / f"step-{self.progress.step:06d}.npz"
-        write_samples(path, self.progress.step, *windows.restored(self.task, self.fabric.device), self.held_out)
+        write_samples(
+            path, self.progress.step, *windows.restored(self.task, self.fabric.device, self.half), self.held_out
+        )
         prune(self.run_dir.samples, "step-*.npz", self.keep.samples)
         return Sampled(step=self.progress.step, path=path.relative_to(self.run_dir.path).as_posix())
 

@@ -12,6 +12,8 @@ from genesis3d.training.files import write_atomic
 
 __all__ = ["MetricsTable"]
 
+_FIRST_COLUMNS = ["step", "loss", "lr", "gradient_norm", "steps_per_second"]
+
 
 class MetricsTable:
     """Rows of named numbers by ``step``; a new name becomes a new column, empty in the rows before."""
@@ -23,10 +25,10 @@ class MetricsTable:
     def append(self, step: int, values: Mapping[str, float]) -> None:
         """Append one row; on an OSError the table stays as it was."""
         columns = self._known()
-        fresh = [name for name in ("step", *values) if name not in columns]
-        if fresh:
+        fresh = [name for name in values if name not in columns]
+        if fresh or not self.path.exists():
             rows = self.rows()
-            self._columns = columns = columns + fresh
+            self._columns = columns + fresh
             write_atomic(self.path, self._text(rows, header=True), durable=False)
         row = {"step": str(step)} | {name: repr(float(value)) for name, value in values.items()}
         with open(self.path, "ab") as file:
@@ -63,7 +65,7 @@ class MetricsTable:
     def _known(self) -> list[str]:
         if self._columns is None:
             head = self.path.read_text(encoding="utf-8").partition("\n")[0] if self.path.exists() else ""
-            self._columns = next(csv.reader([head])) if head else []
+            self._columns = next(csv.reader([head])) if head else _FIRST_COLUMNS
         return self._columns
 
     def _text(self, rows: list[dict[str, str]], header: bool = False) -> bytes:

@@ -1,15 +1,15 @@
 """Which device, number format and memory layout a training uses: asked for, or measured once at its start.
 
-bfloat16 is used only where a self-test finds it right and faster: some processors emulate it slowly, and some builds
-computed 3D convolutions wrongly in it.
+bfloat16 is used only where a self-test on the very network and batch finds it right and faster: some processors emulate
+it slowly, and some builds of torch compute the gradient of small 3D convolutions in it from memory never written.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,14 +17,17 @@ from genesis3d.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor, nn
 
 __all__ = ["Hardware", "choose_hardware", "default_threads", "find_device"]
 
 Precision = Literal["auto", "32", "bf16"]
-# bf16 keeps 8 bits of mantissa: products of a 3x3x3 convolution agree to a few thousandths of their scale.
-_AGREEMENT = 0.02
+# Sound bfloat16 gradients of the 3D U-Net differ from 32 bits by about .01 of their length.
+_AGREEMENT = 0.05
 # What must be gained before the simpler choice is left; below it a timing is noise.
 _GAIN = 1.15
+# Steps longer than this are timed once only.
+_SLOW_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -69,74 +72,100 @@ def find_device(wanted: str) -> torch.device:
     return device
 
 
-def choose_hardware(device: torch.device, precision: Precision, width: int = 8) -> Hardware:
-    """Return what to compute with on ``device`` for convolutions of about ``width`` channels.
+def choose_hardware(
+    device: torch.device, precision: Precision, task: nn.Module, shape: tuple[int, int, int, int, int]
+) -> Hardware:
+    """Return what to compute with on ``device`` for ``task`` (left as it is) and batches of ``shape`` (B, C, D, H, W).
 
     ``32`` and ``bf16`` are taken as asked, with a fixed memory layout, so that two runs agree bit for bit; ``auto``
-    measures for a fraction of a second.
+    takes a handful of trial steps.
     """
     if precision != "auto":
         return Hardware(str(device), precision, device.type == "cpu", "as asked")
     if device.type == "mps":
         return Hardware(str(device), "32", False, "32 bits: bfloat16 is not tried on this device")
-    return _measured(device, width)
+    return _measured(_Trial(device, task, shape), str(device))
 
 
-def _measured(device: torch.device, width: int) -> Hardware:
-    step = _trial(device, width)
-    plain, last = _best_time(step, device, False, False), _best_time(step, device, False, True)
-    channels_last, exact = last * _GAIN < plain, min(plain, last)
-    agree = _bf16_agrees(step)
-    if not agree:
-        return Hardware(str(device), "32", channels_last, "32 bits: bfloat16 failed its self-test here")
-    half_plain, half_last = _best_time(step, device, True, False), _best_time(step, device, True, True)
-    half = min(half_plain, half_last)
-    if half * _GAIN < exact:
-        reason = f"bfloat16: self-test passed, {exact / half:.1f} times as fast as 32 bits"
-        return Hardware(str(device), "bf16", half_last < half_plain, reason)
-    return Hardware(str(device), "32", channels_last, f"32 bits: bfloat16 is {half / exact:.1f} times as slow here")
+def _measured(trial: _Trial, device: str) -> Hardware:
+    plain, last = trial.run(False, False), trial.run(False, True)
+    channels_last, exact = last.seconds * _GAIN < plain.seconds, min(plain.seconds, last.seconds)
+    half_plain, half_last = trial.run(True, False), trial.run(True, True)
+    sound = [half for half in (half_plain, half_last) if half.agrees_with(plain)]
+    if not sound:
+        return Hardware(device, "32", channels_last, "32 bits: bfloat16 failed its self-test here")
+    best = min(sound, key=lambda half: half.seconds)
+    if best.seconds * _GAIN < exact:
+        reason = f"bfloat16: self-test passed, {exact / best.seconds:.1f} times as fast as 32 bits"
+        return Hardware(device, "bf16", best is half_last, reason)
+    reason = f"32 bits: bfloat16 is only {exact / best.seconds:.2f} times as fast here"
+    return Hardware(device, "32", channels_last, reason)
 
 
-def _trial(device: torch.device, width: int) -> Callable[[bool, bool], torch.Tensor]:
-    """Return a function (bf16, channels_last) -> gradient of a small 3D convolution stack."""
-    import torch
-    from torch.nn import functional
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    seconds: float
+    gradients: list[Tensor]
 
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(2, width, 16, 32, 32, generator=generator).to(device)
-    a = (torch.randn(2 * width, width, 3, 3, 3, generator=generator) / (27 * width) ** 0.5).to(device)
-    b = (torch.randn(2 * width, 2 * width, 3, 3, 3, generator=generator) / (54 * width) ** 0.5).to(device)
+    def agrees_with(self, other: _Outcome) -> bool:
+        """Whether all gradients, as one vector, differ by a small share of their length; False if not finite."""
+        if len(self.gradients) != len(other.gradients):
+            return False
+        difference = sum(float((a - b).square().sum()) for a, b in zip(self.gradients, other.gradients, strict=True))
+        length = sum(float(b.square().sum()) for b in other.gradients)
+        return difference <= _AGREEMENT**2 * length
 
-    def run(half: bool, channels_last: bool) -> torch.Tensor:
+
+class _Trial:
+    """Steps of a copy of ``task`` on a smooth random batch of ``shape`` with a noisy box."""
+
+    def __init__(self, device: torch.device, task: nn.Module, shape: tuple[int, int, int, int, int]) -> None:
+        import torch
+        from torch.nn import functional
+
+        self.device = device
+        self.task = copy.deepcopy(task).to(device).train()
+        generator = torch.Generator().manual_seed(0)
+        b, c, d, h, w = shape
+        coarse = torch.rand(b, c, *(max(1, n // 8) for n in (d, h, w)), generator=generator)
+        target = functional.interpolate(coarse, size=(d, h, w), mode="trilinear")
+        noisy = target.clone()
+        box = noisy[..., d // 4 : -(d // 4), h // 4 : -(h // 4), w // 4 : -(w // 4)]
+        box.copy_(torch.rand(box.shape, generator=generator))
+        self.batch = (noisy.to(device), target.to(device))
+
+    def run(self, half: bool, channels_last: bool) -> _Outcome:
+        """Return the shorter time of at most two steps and the gradients of the last one."""
+        import torch
+
         layout = torch.channels_last_3d if channels_last else torch.contiguous_format
-        leaves = [t.clone(memory_format=layout).requires_grad_() for t in (x, a, b)]
-        with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=half):
-            y = functional.conv3d(functional.conv3d(leaves[0], leaves[1], padding=1).relu(), leaves[2], padding=1)
-            loss = y.float().square().mean()
-        return torch.autograd.grad(loss, leaves)[1]
+        task = self.task.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack 3d
+        seconds: list[float] = []
+        while len(seconds) < 2 and not (seconds and seconds[0] > _SLOW_SECONDS):
+            task.zero_grad(set_to_none=True)
+            _leave_nan_in_free_memory()
+            start = time.perf_counter()
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                loss = task(*self.batch)["loss"]
+            try:
+                loss.backward()
+            except RuntimeError as error:
+                if not half or "memory" in str(error):
+                    raise
+                return _Outcome(float("inf"), [])  # a build without this kernel
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            seconds.append(time.perf_counter() - start)
+        gradients = [p.grad.float().cpu() for p in task.parameters() if p.grad is not None]
+        return _Outcome(min(seconds), gradients)
 
-    return run
 
-
-def _best_time(step: Callable[[bool, bool], Any], device: torch.device, half: bool, channels_last: bool) -> float:
+def _leave_nan_in_free_memory() -> None:
+    """Fill and free blocks of many sizes: what is computed from memory never written then shows as NaN."""
     import torch
 
-    best = float("inf")
-    for _ in range(4):
-        start = time.perf_counter()
-        step(half, channels_last)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
-def _bf16_agrees(step: Callable[[bool, bool], torch.Tensor]) -> bool:
-    try:
-        exact, half = step(False, False), step(True, True)
-    except RuntimeError:  # a build without this kernel
-        return False
-    return bool((exact - half.float()).norm() <= _AGREEMENT * exact.norm())
+    blocks = [torch.full((1 << power,), float("nan")) for power in range(10, 21) for _ in range(4)]
+    del blocks
 
 
 def _device_name(device: str) -> str:

@@ -113,12 +113,12 @@ class RunDir:
         A run of another host is believed: its processes cannot be seen from here.
         """
         values = self.status()
-        state = values.get("state")
-        if state not in get_args(RunState):
-            return "new"
+        state: RunState = "new"
+        if values.get("state") in get_args(RunState):
+            state = values["state"]
         if state in _LIVE and values.get("host") == socket.gethostname() and not _alive(values):
             return "killed"
-        return state  # type: ignore[no-any-return]  # one of RunState, as just checked
+        return state
 
     def process(self) -> psutil.Process | None:
         """Return the process that trains here, if it runs on this host."""
@@ -171,7 +171,10 @@ class RunDir:
                 yield event
 
     def rewind(self, step: int) -> None:
-        """Forget what was said and drawn after ``step``, so that a resumed run's curve has neither hole nor double."""
+        """Forget what was said and drawn after ``step``, so that a resumed run's curve has neither hole nor double.
+
+        -1 forgets everything.
+        """
         kept = []
         for event in self.events():
             if (getattr(event, "step", None) or 0) > step:

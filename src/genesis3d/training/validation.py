@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from genesis3d.tasks.figures import restoration_figures
 from genesis3d.training.files import write_atomic
+from genesis3d.training.half import autocast
 from genesis3d.training.pairs import PairMaker, Pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
     from torch import Tensor, nn
 
     from genesis3d.data.sampling import Sampler
@@ -41,34 +43,34 @@ class FixedWindows:
         self.batches: list[Pairs] = [maker.pairs(step) for step in range(steps)]
         self.baseline = _mean([restoration_figures(pairs.input, pairs.target) for pairs in self.batches])
 
-    def measure(self, task: nn.Module, device: str | None = None) -> dict[str, float]:
+    def measure(self, task: nn.Module, device: torch.device, half: bool = False) -> dict[str, float]:
         """Return the task's loss, the network's mean squared error, its ratio to the best constant, and baselines."""
         import torch
 
-        training = task.training
-        task.eval()
         found = []
-        with torch.no_grad():
-            for pairs in self.batches:
-                result = task(pairs.input.to(device), pairs.target.to(device))
-                output = result["output"].float().cpu()
-                error = float((output - pairs.target).square().mean(dtype=torch.float64))
-                found.append({"loss": float(result["loss"]), "mse_network": error})
-        task.train(training)
+        for pairs in self.batches:
+            loss, output = _apply(task, pairs, device, half)
+            error = float((output - pairs.target).square().mean(dtype=torch.float64))
+            found.append({"loss": loss, "mse_network": error})
         figures = self.baseline | _mean(found)
         return figures | {"ratio": figures["mse_network"] / max(figures["mse_constant"], 1e-12)}
 
-    def restored(self, task: nn.Module, device: str | None = None) -> tuple[Pairs, Tensor]:
+    def restored(self, task: nn.Module, device: torch.device, half: bool = False) -> tuple[Pairs, Tensor]:
         """Return the first batch and its restoration by the network, (B, C, D, H, W) in [0, 1] on the CPU."""
-        import torch
-
-        training = task.training
-        task.eval()
         pairs = self.batches[0]
-        with torch.no_grad():
-            output = task(pairs.input.to(device), pairs.target.to(device))["output"].float().cpu()
-        task.train(training)
-        return pairs, output
+        return pairs, _apply(task, pairs, device, half)[1]
+
+
+def _apply(task: nn.Module, pairs: Pairs, device: torch.device, half: bool) -> tuple[float, Tensor]:
+    """Return loss and output, float32 on the CPU, of ``task`` in evaluation."""
+    import torch
+
+    training = task.training
+    task.eval()
+    with torch.no_grad(), autocast(device, half):
+        result = task(pairs.input.to(device), pairs.target.to(device))
+    task.train(training)
+    return float(result["loss"]), result["output"].float().cpu()
 
 
 def write_samples(path: Path, step: int, pairs: Pairs, output: Tensor, part: Part) -> None:
@@ -78,16 +80,21 @@ def write_samples(path: Path, step: int, pairs: Pairs, output: Tensor, part: Par
     W) in the canonical scan, and ``step``.
     """
     n = min(SAMPLE_SLOTS, len(pairs.outcomes))
-    arrays = {
-        "input": pairs.input[:n].numpy().astype(np.float16),
-        "restored": output[:n].numpy().astype(np.float16),
-        "target": pairs.target[:n].numpy().astype(np.float16),
-        "outcomes": np.array(pairs.outcomes[:n]),
-        "cases": np.array([part.names[location.case] for location in pairs.locations[:n]]),
-        "starts": np.array([np.add(location.start, part.offset) for location in pairs.locations[:n]]),
-        "step": np.array(step),
-    }
-    write_atomic(path, lambda file: np.savez(file, **arrays), durable=False)
+    places = [np.add(location.start, part.offset) for location in pairs.locations[:n]]
+
+    def write(file: IO[bytes]) -> None:
+        np.savez(
+            file,
+            input=pairs.input[:n].numpy().astype(np.float16),
+            restored=output[:n].numpy().astype(np.float16),
+            target=pairs.target[:n].numpy().astype(np.float16),
+            outcomes=np.array(pairs.outcomes[:n]),
+            cases=np.array([part.names[location.case] for location in pairs.locations[:n]]),
+            starts=np.array(places),
+            step=np.array(step),
+        )
+
+    write_atomic(path, write, durable=False)
 
 
 def _mean(figures: list[dict[str, float]]) -> dict[str, float]:

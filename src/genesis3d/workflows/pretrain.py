@@ -22,6 +22,8 @@ from genesis3d.training.rundir import RunDir
 from genesis3d.workflows.pretrain_config import NETWORK_SIZES, PRETRAIN_PRESETS, PretrainConfig, pretrain_preset
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from genesis3d.data.cases import Case
     from genesis3d.training.loop import Training
 
@@ -102,16 +104,16 @@ def _train(run: RunDir, config: PretrainConfig, control: Control, cases: Sequenc
     from genesis3d.workflows.pretrain_setup import build_training, read_cases
 
     state = read_state(run.resume_path) if run.resume_path.exists() else None
-    if state is not None:
-        run.rewind(int(state["progress"]["step"]))
-    hardware = _hardware(config, state)
+    run.rewind(-1 if state is None else int(state["progress"]["step"]))
+    task = config.task.build(config.network, config.seed)
+    hardware = _hardware(config, state, task)
     yield _started(config, hardware, state)
     run.set_status("running", phase="reading scans", device=hardware["device"], precision=hardware["precision"])
     loaded = read_cases(config, cases, control)
     if loaded is None:
         yield Finished(cancelled=True, result={"step": 0 if state is None else state["progress"]["step"]})
         return
-    training, facts, warnings = build_training(run, config, loaded, hardware, state)
+    training, facts, warnings = build_training(run, config, loaded, task, hardware, state)
     for sentence in warnings:
         yield Warned(message=sentence)
     run.set_status("running", phase="training", **facts)
@@ -122,15 +124,16 @@ def _train(run: RunDir, config: PretrainConfig, control: Control, cases: Sequenc
     yield Finished(cancelled=training.stopped, result=_result(training))
 
 
-def _hardware(config: PretrainConfig, state: dict[str, Any] | None) -> dict[str, Any]:
+def _hardware(config: PretrainConfig, state: dict[str, Any] | None, task: nn.Module) -> dict[str, Any]:
     """Return what computes: on resuming what the run began with, so that its numbers go on the same way."""
     device = find_device(config.device)
     if state is not None and state["hardware"]["device"] == str(device):
         before: dict[str, Any] = state["hardware"]
         if config.precision in ("auto", before["precision"]):
             return before
-    width = int(getattr(config.network, "width", 16))
-    return choose_hardware(device, config.precision, width).describe()
+    shape = (config.network.in_channels, *config.sampling.patch)
+    config.network.check(shape)
+    return choose_hardware(device, config.precision, task, (config.batch, *shape)).describe()
 
 
 def _started(config: PretrainConfig, hardware: dict[str, Any], state: dict[str, Any] | None) -> Started:

@@ -79,19 +79,21 @@ def build_training(
     run: RunDir,
     config: PretrainConfig,
     loaded: LoadedCases,
+    bare: nn.Module,
     hardware: dict[str, Any],
     state: dict[str, Any] | None,
 ) -> tuple[Training, dict[str, Any], list[str]]:
     """Return the training, plain facts about its data for status and report, and sentences to be said.
 
-    ``state`` is the content of a resume file.  Raises GenesisError when settings, scans and state do not fit.
+    ``bare`` is the task as built from the configuration, ``state`` the content of a resume file.  Raises GenesisError
+    when settings, scans and state do not fit.
     """
     config.network.check((loaded.volumes[0].channels, *config.sampling.patch))
     fabric = _fabric(hardware)
     on_device = fabric.device if fabric.device.type == "cuda" else None
     pairs, split = training_pairs(config, loaded, on_device)
     windows, warnings = _windows(config, split)
-    bare, optimiser = _module(config, hardware)
+    bare, optimiser = _placed(bare, config, hardware)
     checkpoints = Checkpoints(run, bare, optimiser, _card_maker(config, loaded, split), config.keep)
     progress = _progress(config, checkpoints, state)
     task, fabric_optimiser = fabric.setup(bare, optimiser)
@@ -122,10 +124,10 @@ def _windows(config: PretrainConfig, split: Split) -> tuple[dict[str, FixedWindo
     return windows, sampler.warnings
 
 
-def _module(config: PretrainConfig, hardware: dict[str, Any]) -> tuple[nn.Module, Any]:
+def _placed(task: nn.Module, config: PretrainConfig, hardware: dict[str, Any]) -> tuple[nn.Module, Any]:
+    """Return the task on its device and in its memory layout, with its optimiser."""
     import torch
 
-    task = config.task.build(config.network, config.seed)
     if hardware["channels_last"]:
         task = task.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs lack 3d
     if hardware["device"] != "cpu":
@@ -152,7 +154,7 @@ def _fabric(hardware: dict[str, Any]) -> Fabric:
         return Fabric(
             accelerator=kind,
             devices=[int(index or 0)] if kind == "cuda" else 1,
-            precision="bf16-mixed" if hardware["precision"] == "bf16" else "32-true",
+            precision="32-true",  # bfloat16 is the loop's own, which can leave it while running
         )
 
 
