@@ -113,7 +113,7 @@ def _chosen(path: str) -> list[tuple[str | None, int | None]]:
         return [(series[0].uid or None, None)]
     from napari_genesis.widgets.scan_series import ask_series, can_ask
 
-    if can_ask():
+    if can_ask() and any(info.problem is None for info in series):
         return ask_series(series, Path(path).name)
     largest = next((info for info in series if info.problem is None), series[0])
     _say_others(path, largest, [info for info in series if info is not largest])

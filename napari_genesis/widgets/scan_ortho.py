@@ -151,7 +151,7 @@ class OrthoViews(QWidget):
         for view in self.views:
             row.addWidget(view, 1)
             view.pointed.connect(self._on_pointed)
-        self.setMinimumSize(480, 260)
+        self.setMinimumSize(480, 190)
         for name in ("inserted", "removed", "reordered"):
             getattr(viewer.layers.events, name).connect(self._follow_layers)
         viewer.dims.events.point.connect(self._follow_point)

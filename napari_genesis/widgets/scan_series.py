@@ -81,7 +81,6 @@ class SeriesDialog(QDialog):
         table = QTreeWidget()
         table.setHeaderLabels(COLUMNS)
         table.setRootIsDecorated(False)
-        table.setAlternatingRowColors(True)
         table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         header = table.header()
         header.setStretchLastSection(False)
@@ -103,7 +102,7 @@ class SeriesDialog(QDialog):
         if info.channels > 1:
             spin = QSpinBox()
             spin.setRange(0, info.channels - 1)
-            spin.setSuffix(f" of 0 to {info.channels - 1}")
+            spin.setToolTip(f"0 to {info.channels - 1}: time point, component or colour")
             self._channels[row] = spin
             self.table.setItemWidget(item, CHANNEL, spin)
 

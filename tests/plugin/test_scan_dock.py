@@ -9,6 +9,7 @@ import pytest
 from napari.utils import Colormap
 from scipy.spatial.transform import Rotation
 
+from genesis3d.data import phantoms
 from genesis3d.volume import Geometry, Volume
 from napari_genesis.layers import add_volume, patient_point
 from napari_genesis.widgets.scan import HIDE, SHOW, ScanDock
@@ -299,3 +300,26 @@ def test_the_scan_is_not_mirrored_in_3d(make_napari_viewer: Any) -> None:
     dock.plane_controls.anatomical.setChecked(False)
     viewer.scene.camera.set_view_direction((0, 1, 0), (1, 0, 0))
     assert centre(viewer.screenshot(flash=False), 0)[1] < columns / 2 - 10  # napari's own camera mirrors
+
+
+def test_the_letter_r_reads_rightly_from_the_patient_s_right(make_napari_viewer: Any) -> None:
+    viewer = make_napari_viewer(show=True)
+    colours = Colormap([[0, 0, 0, 0], [1, 1, 1, 1]], interpolation="zero")
+    volume = phantoms.chirality()
+    layer = add_volume(viewer, volume, colormap=colours, contrast_limits=(300, 900), rendering="translucent")
+    dock = ScanDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Scan")
+    dock.plane_controls.show_plane("3D")
+    camera = viewer.scene.camera
+    camera.set_view_direction((0, 0, 1), (1, 0, 0))
+    picture = viewer.screenshot(flash=False)[..., 0] > 128
+    # orthographic: a pixel's patient position, head up and the patient's front to the right
+    rows, columns = (n // 2 + np.arange(-60, 60) for n in picture.shape)
+    s = camera.center[0] - (rows - picture.shape[0] / 2) / camera.zoom
+    p = camera.center[1] - (columns - picture.shape[1] / 2) / camera.zoom
+    near = layer.data[..., : layer.data.shape[2] // 4].max(axis=2) > 600  # the plate at the right of the patient
+    (s0, p0, _), (ds, dp, _) = volume.geometry.origin, volume.geometry.spacing
+    letter = near[np.ix_(np.round((s - s0) / ds).astype(int), np.round((p - p0) / dp).astype(int))]
+    seen = picture[np.ix_(rows, columns)]
+    assert np.mean(seen == letter) > 0.85
+    assert np.mean(seen[:, ::-1] == letter) < np.mean(seen == letter) - 0.1
