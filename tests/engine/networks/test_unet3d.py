@@ -38,3 +38,26 @@ def test_batch_statistics_are_used_in_evaluation_and_do_not_drift() -> None:
     assert torch.equal(kept, norm.running_mean)
     torch.testing.assert_close(y.mean(dim=(0, 2, 3, 4)), torch.zeros(2), atol=1e-5, rtol=0)
     assert kept.min() > 0.1
+
+
+def used_memory() -> None:
+    """Leave NaN in the memory that the next allocations will get."""
+    blocks = [torch.full((1 << k,), torch.nan) for k in range(6, 24) for _ in range(2)]
+    del blocks
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_bfloat16_gradients_are_those_of_32_bits(depth: int) -> None:
+    unit = UNet3d(width=4).build().down_tr512  # type: ignore[union-attr]
+    x = torch.rand(4, 32, depth, 8, 8, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for half in (False, True, True, True):
+        unit.zero_grad(set_to_none=True)  # type: ignore[union-attr,operator]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            loss = (unit(x).float() * x.repeat(1, 2, 1, 1, 1)).mean()  # type: ignore[operator]
+        used_memory()
+        loss.backward()
+        gradients.append(unit.ops[0].conv1.weight.grad.flatten())  # type: ignore[union-attr,index]
+    for gradient in gradients[1:]:
+        assert torch.isfinite(gradient).all()
+        assert torch.cosine_similarity(gradients[0], gradient, dim=0) > 0.98
