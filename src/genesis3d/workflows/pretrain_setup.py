@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,7 @@ def build_training(
         held_out=split.held_out, settings=config.optimiser, validation=config.validation, keep=config.keep,
         checkpoints=checkpoints, hardware=hardware, progress=progress,
     )  # fmt: skip
-    said = [*loaded.warnings, *pairs.sampler.warnings, *warnings, *([split.warning] if split.warning else [])]
+    said = [*_merged(loaded.warnings), *pairs.sampler.warnings, *warnings, *([split.warning] if split.warning else [])]
     return training, facts, list(dict.fromkeys(said))
 
 
@@ -122,6 +123,21 @@ def _windows(config: PretrainConfig, split: Split) -> tuple[dict[str, FixedWindo
         for prefix, chain in chains.items()
     }
     return windows, sampler.warnings
+
+
+def _merged(sentences: Sequence[str]) -> list[str]:
+    """Return the sentences, those that many scans share (but for numbers) as one: a hundred scans, one warning."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for sentence in sentences:
+        name, _, rest = sentence.partition(": ")
+        groups.setdefault(re.sub(r"[-\d.]+", "#", rest) if rest else sentence, []).append((name, sentence))
+    merged = []
+    for group in groups.values():
+        if len(group) > 2:
+            merged.append(f"{len(group)} scans, such as {group[0][1]}")
+        else:
+            merged += [sentence for _, sentence in group]
+    return merged
 
 
 def _placed(task: nn.Module, config: PretrainConfig, hardware: dict[str, Any]) -> tuple[nn.Module, Any]:

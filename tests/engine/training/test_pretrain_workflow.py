@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -354,6 +355,18 @@ def test_a_scan_that_cannot_be_read_is_left_out_and_said(tmp_path: Path, tiny: M
     said = [event.message for event in events if event.kind == "warned"]
     assert said == ["broken is left out: broken.nii: expected a scan, got nonsense"]
     assert isinstance(events[-1], Finished)
+
+
+def test_what_many_scans_share_is_said_once(tmp_path: Path, tiny: Make, balls: list[Case]) -> None:
+    noted = [
+        case_of(replace(case.load(), notes=(f"taken as CT as its values run from {i} to 5{i}", f"note {case.name}")))
+        for i, case in enumerate(balls)
+    ]
+    events = list(pretrain(tiny(steps=1), tmp_path / "run", cases=noted))
+    assert [event.message for event in events if event.kind == "warned"] == [
+        "3 scans, such as ball-0: taken as CT as its values run from 0 to 50",
+        "3 scans, such as ball-0: note ball-0",
+    ]
 
 
 def test_a_single_small_scan_trains_and_says_what_it_cannot_hold_out(
