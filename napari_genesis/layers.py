@@ -9,14 +9,14 @@ the layer is read back or saved.
 from __future__ import annotations
 
 import copy
-import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genesis3d.errors import GeometryError, ScanError
 from genesis3d.volume import Geometry, Orientation, Volume
+from napari_genesis.kinds import Kind, layer_kind
 from napari_genesis.windows import default_limits
 
 if TYPE_CHECKING:
@@ -24,16 +24,12 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-Kind = Literal["image", "labels"]
-
 __all__ = ["AXES", "UNITS", "add_volume", "layer_data", "layer_kind", "oblique_conflict", "patient_point",
            "say_oblique", "view_point", "volume_from_layer"]  # fmt: skip
 
 AXES = ("S", "P", "L")
 UNITS = ("mm", "mm", "mm")
 
-_LABEL_NAME = re.compile(r"(?<![a-z])(seg|mask|label)", re.IGNORECASE)
-_MOST_LABELS = 1024
 _OBLIQUE_DEGREES = 0.5
 _said_oblique: set[str] = set()
 
@@ -64,14 +60,6 @@ def _as_layer(volume: Volume, kind: Kind | None) -> tuple[NDArray[Any], dict[str
     if volume.channels > 1:
         return volume.data, options | {"channel_axis": 0}, kind
     return array, options | {"rgb": False, "colormap": "gray", "contrast_limits": default_limits(volume)}, kind
-
-
-def layer_kind(volume: Volume) -> Kind:
-    """Return ``"labels"`` for whole numbers of few values whose name says so (seg, mask, label), else ``"image"``."""
-    data = volume.data
-    if volume.channels != 1 or data.dtype.kind not in "iub" or not _LABEL_NAME.search(volume.name):
-        return "image"
-    return "labels" if data.min() >= 0 and data.max() < _MOST_LABELS else "image"
 
 
 def volume_from_layer(layer: Layer) -> Volume:

@@ -139,10 +139,9 @@ def _whole_numbers(volume: Volume) -> Volume:
     """A segmentation that was stored as floating point, as whole numbers; anything else as it is."""
     import numpy as np
 
-    from napari_genesis.layers import layer_kind
+    from napari_genesis.kinds import layer_kind, sounds_like_labels
 
-    if volume.data.dtype.kind != "f" or not np.isfinite(volume.data[:, :1]).all():
+    if volume.data.dtype.kind != "f" or not sounds_like_labels(volume) or not np.isfinite(volume.data).all():
         return volume
-    with np.errstate(invalid="ignore"):
-        whole = volume.with_data(volume.data.astype(np.int32))
+    whole = volume.with_data(volume.data.astype(np.int32))
     return whole if layer_kind(whole) == "labels" and np.array_equal(whole.data, volume.data) else volume

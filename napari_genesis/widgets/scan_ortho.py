@@ -100,7 +100,6 @@ class PlaneView(QWidget):
         """Close the embedded viewer; the widget is of no use afterwards."""
         self.model.mouse_drag_callbacks.clear()
         self.model.canvas.events.size.disconnect(self._on_size)
-        self.model.layers.clear()
         self.canvas.close()
 
     def _range(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -175,8 +174,9 @@ class OrthoViews(QWidget):
         for name in ("inserted", "removed", "reordered"):
             getattr(self._viewer.layers.events, name).disconnect(self._follow_layers)
         self._viewer.dims.events.point.disconnect(self._follow_point)
-        for source in list(self._mirrors):
-            self._forget(source)
+        for source in self._mirrors:
+            self._disconnect(source)
+        self._mirrors.clear()
         for view in self.views:
             view.shut()
         self.closed.emit()
@@ -215,13 +215,16 @@ class OrthoViews(QWidget):
         self._follow_point()
 
     def _forget(self, source: Layer) -> None:
+        self._disconnect(source)
+        for view, mirror in zip(self.views, self._mirrors.pop(source), strict=True):
+            view.model.layers.remove(mirror)
+
+    def _disconnect(self, source: Layer) -> None:
         for name in FOLLOWED:
             if hasattr(source.events, name):
                 getattr(source.events, name).disconnect(self._follow_change)
         if isinstance(source, Labels):
             source.events.labels_update.disconnect(self._follow_paint)
-        for view, mirror in zip(self.views, self._mirrors.pop(source), strict=True):
-            view.model.layers.remove(mirror)
 
     def _follow_change(self, event: Any) -> None:
         if isalive(self):

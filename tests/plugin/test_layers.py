@@ -14,10 +14,10 @@ from scipy.spatial.transform import Rotation
 from genesis3d.errors import GeometryError, ScanError
 from genesis3d.volume import Geometry, Volume
 from napari_genesis import layers as bridge
+from napari_genesis.kinds import layer_kind
 from napari_genesis.layers import (
     add_volume,
     layer_data,
-    layer_kind,
     oblique_conflict,
     patient_point,
     view_point,
@@ -209,6 +209,12 @@ def test_labels_are_told_by_name_and_values() -> None:
     assert layer_kind(volume((2, 2, 2), name="thorax")) == "image"
     assert layer_kind(few.with_data(few.data - 1000)) == "image"
     assert layer_kind(few.with_data(few.data.astype(np.float32))) == "image"
+    assert layer_kind(volume((2, 2, 2), name="case-1", source="/scans/labels/case-1.nii.gz")) == "labels"
+    assert layer_kind(volume((8, 8, 8), name="segmented_mr")) == "image"
+    lesions = volume((4, 4, 4), name="lesions")
+    assert layer_kind(lesions.with_data((lesions.data > 9).astype(np.uint8))) == "labels"
+    assert layer_kind(lesions.with_data(lesions.data.astype(np.uint8))) == "image"
+    assert layer_kind(lesions.with_data(np.zeros((4, 4, 4), np.uint8))) == "image"
     mask = few.with_data(few.data > 3)
     assert layer_data(mask)[0].dtype == np.uint8
 
