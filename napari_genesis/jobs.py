@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from genesis3d.errors import GenesisError
 from genesis3d.events import Control, Event, Failed, Finished, Order, Stepped
+from genesis3d.training.rundir import RunDir
 from napari_genesis.job_state import Curve, JobState, Phase, fold, fold_all
-from napari_genesis.run_files import RunTail, child_is_alive, kill_child, spawn_training, write_control
+from napari_genesis.run_files import RunTail, child_is_alive, kill_child, spawn_training
 
 __all__ = ["Curve", "Job", "JobState", "Phase", "RunFollower", "ThreadJob", "fold", "fold_all"]
 
@@ -191,8 +193,7 @@ class RunFollower(Job):
         """Start the training process and follow it; ``RUN/config.json`` must be there."""
         if self.running:
             raise RuntimeError(f"{self.run_dir.name}: expected a run that is not followed already")
-        if (self.run_dir / "control").exists():
-            write_control(self.run_dir, "run")
+        RunDir(self.run_dir).order("run")
         tail = RunTail(self.run_dir)
         history = tail.read()
         child = spawn_training(self.run_dir, resume, self._command)
@@ -207,14 +208,12 @@ class RunFollower(Job):
         self._launch(lambda channel: _follow(tail, None, channel, lambda: None if child_is_alive(run_dir) else 0))
 
     def stop(self) -> None:
-        """Ask the training to save and end; one that has not begun yet, and so has nothing to save, is killed."""
+        """Ask the training, through its control file, to save and end."""
         if self.running and self.state.active:
             self.state.state = "cancelling"
             self.changed.emit(self.state)
-        if (self.run_dir / "config.json").exists():
-            write_control(self.run_dir, "stop")
-        else:
-            self.kill()
+        with suppress(OSError):  # a full disk, or the folder was deleted: the process is then killed or gone
+            RunDir(self.run_dir).order("stop")
 
     def close(self) -> None:
         """Stop the training unless ``leave_running``, and listen no more."""
@@ -236,7 +235,7 @@ def _follow(tail: RunTail, history: list[Event] | None, channel: Channel, exit_c
     """Tail the run until its process is gone and everything it wrote is told, or nobody listens any more."""
     if history:
         channel.events.extend(event for event in history if not isinstance(event, Finished | Failed))
-    ended = False
+    ended, patience = False, 4
     while not channel.stop.is_set():
         code = exit_code()  # asked before reading: what a dead child wrote is complete
         events = tail.read()
@@ -245,10 +244,13 @@ def _follow(tail: RunTail, history: list[Event] | None, channel: Channel, exit_c
         channel.events.extend(events)
         for event in events:
             ended = isinstance(event, Finished | Failed)
-        if code is not None:
+        if code is not None and not ended and patience > 0:
+            patience -= 1  # a status may say the end just before the last event does
+        elif code is not None:
             if not ended and channel.killed:
                 channel.events.append(Finished(cancelled=True, result={"killed": True}))
             elif not ended:
-                channel.events.append(Failed(message=tail.post_mortem(), expected=False))
+                message, expected = tail.post_mortem()
+                channel.events.append(Failed(message=message, expected=expected))
             return
         channel.stop.wait(POLL_S)

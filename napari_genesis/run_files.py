@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any
 
 import psutil
 
+from genesis3d.config import Config
 from genesis3d.events import Event, read_event
+from genesis3d.training.files import write_atomic
+from genesis3d.training.rundir import RunDir
 
-__all__ = ["RunTail", "child_is_alive", "kill_child", "log_tail", "read_status", "spawn_training", "training_threads",
-           "write_control"]  # fmt: skip
+__all__ = ["RunTail", "child_is_alive", "kill_child", "log_tail", "spawn_training", "training_threads", "write_config"]
 
 _CHILDREN: list[subprocess.Popen[bytes]] = []  # a child may outlive the dock that started it, and is reaped here
+REFUSAL = "genesis3d: "  # how the command line begins the sentence of an error
 LOWER_PRIORITY = 10  # POSIX niceness: the window goes first
 
 
@@ -50,17 +54,20 @@ class RunTail:
         events = (read_event(line) for line in whole.decode("utf-8", "replace").splitlines())
         return [event for event in events if event is not None]
 
-    def post_mortem(self) -> str:
-        """Return the sentence for a process that is gone without a last event."""
+    def post_mortem(self) -> tuple[str, bool]:
+        """Return the sentence for a process that is gone without a last event, and whether it is the user's to mend."""
+        refusal = log_tail(self._run, lines=1)
+        if refusal.startswith(REFUSAL):
+            return refusal.removeprefix(REFUSAL), True
         message = "the training process ended unexpectedly; its checkpoints are kept and the run can be resumed"
         last = log_tail(self._run, lines=3)
-        return f"{message}; the last lines of its log: {last}" if last else message
+        return (f"{message}; the last lines of its log: {last}" if last else message), False
 
 
 def log_tail(run_dir: Path, lines: int = 200) -> str:
-    """Return the last ``lines`` lines of ``RUN/training.log`` that are not events."""
+    """Return the last ``lines`` lines of ``RUN/log.txt`` that are not events."""
     try:
-        with (run_dir / "training.log").open("rb") as file:
+        with (run_dir / "log.txt").open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 64_000))
             text = file.read().decode("utf-8", "replace")
     except FileNotFoundError:
@@ -68,43 +75,24 @@ def log_tail(run_dir: Path, lines: int = 200) -> str:
     return "\n".join([line for line in text.splitlines() if line.strip() and not line.startswith("{")][-lines:])
 
 
-def read_status(run_dir: Path) -> dict[str, Any]:
-    """Return ``RUN/status.json``, empty when it is not there."""
-    try:
-        values = json.loads((run_dir / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def _process(run_dir: Path) -> psutil.Process | None:
-    """Return the run's process on this machine; a recycled pid is told apart by its start time."""
-    import socket
-
-    status = read_status(run_dir)
-    pid, started = status.get("pid"), status.get("created")
-    if not isinstance(pid, int) or status.get("host", socket.gethostname()) != socket.gethostname():
-        return None
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        if isinstance(started, int | float) and abs(process.create_time() - started) > 2:
-            return None
-    except psutil.Error:
-        return None
-    return process
-
-
 def child_is_alive(run_dir: Path) -> bool:
-    """Whether the process that wrote ``RUN/status.json`` still runs on this machine."""
-    return _process(run_dir) is not None
+    """Whether somebody trains in ``run_dir`` or is on the way out; a process of another machine is believed."""
+    run = RunDir(run_dir)
+    if run.state() in ("running", "paused"):
+        return True
+    status = run.status()
+    try:
+        process = psutil.Process(int(status["pid"]))
+        same = abs(process.create_time() - float(status["process_start"])) < 1.5
+        return same and status["host"] == socket.gethostname() and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return False
 
 
 def kill_child(run_dir: Path, pid: int | None = None) -> bool:
     """Kill the run's process (``pid`` when it is our own child) and those it started; False when there is none."""
     try:
-        process = psutil.Process(pid) if pid is not None else _process(run_dir)
+        process = psutil.Process(pid) if pid is not None else RunDir(run_dir).process()
     except psutil.NoSuchProcess:
         process = None
     if process is None:
@@ -115,11 +103,10 @@ def kill_child(run_dir: Path, pid: int | None = None) -> bool:
     return True
 
 
-def write_control(run_dir: Path, order: str) -> None:
-    """Write ``run``, ``pause`` or ``stop`` to ``RUN/control`` in one piece."""
-    temporary = run_dir / ".control.part"
-    temporary.write_text(order, encoding="utf-8")
-    os.replace(temporary, run_dir / "control")
+def write_config(run_dir: Path, config: Config) -> None:
+    """Make the folder of a new run with its ``config.json``, written in one piece."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_atomic(run_dir / "config.json", json.dumps(config.to_dict(), indent=1).encode())
 
 
 def training_threads() -> int:
@@ -129,17 +116,17 @@ def training_threads() -> int:
 
 
 def spawn_training(run_dir: Path, resume: bool, command: list[str] | None = None) -> subprocess.Popen[bytes]:
-    """Start the command-line training of ``run_dir``: own session, low priority, output to ``RUN/training.log``."""
+    """Start the command-line training of ``run_dir``: own session, low priority, output to ``RUN/log.txt``."""
     if command is None:
         command = [sys.executable, "-m", "genesis3d", "pretrain", "--config", str(run_dir / "config.json"),
-                   "--run-dir", str(run_dir), "--json", *(["--resume"] if resume else [])]  # fmt: skip
+                   "--run-dir", str(run_dir), *(["--resume"] if resume else [])]  # fmt: skip
     threads = str(training_threads())
     # OpenMP that spins while waiting takes the window's core; it can be told so only before torch is loaded.
     environment = os.environ | {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     own: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         own = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
-    with (run_dir / "training.log").open("ab") as log:
+    with (run_dir / "log.txt").open("ab") as log:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, **own
         )

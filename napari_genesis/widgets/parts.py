@@ -8,10 +8,11 @@ from typing import Any
 from napari.components import ViewerModel
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QIcon
-from qtpy.QtWidgets import QFormLayout, QFrame, QMainWindow, QScrollArea, QWidget
+from qtpy.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QMainWindow, QScrollArea, QWidget
 from superqt import QCollapsible
 
-__all__ = ["Fold", "Scroll", "fold", "form_layout", "main_window", "page_text", "theme_kind", "unwrapped"]
+__all__ = ["Fold", "Scroll", "fold", "form_layout", "main_window", "page_text", "side_by_side", "theme_kind",
+           "unwrapped"]  # fmt: skip
 
 
 def form_layout() -> QFormLayout:
@@ -102,3 +103,13 @@ def unwrapped(thing: Any) -> Any:
     while hasattr(thing, "__wrapped__"):
         thing = thing.__wrapped__
     return thing
+
+
+def side_by_side(first: QWidget, second: QWidget, stretch: tuple[int, int] = (1, 1)) -> QWidget:
+    """Return one widget of two beside each other."""
+    box = QWidget()
+    row = QHBoxLayout(box)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.addWidget(first, stretch[0])
+    row.addWidget(second, stretch[1])
+    return box

@@ -1,1 +1,312 @@
-"""The Pre-train dock."""
+"""The Pre-train dock: cases, settings, a training in a process of its own, its curves and samples, and all runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from napari.utils.notifications import show_info
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QWidget
+
+from genesis3d.errors import ConfigError, GenesisError
+from genesis3d.events import Event, Started, Validated
+from genesis3d.training.rundir import RunDir
+from genesis3d.workflows.pretrain_config import PretrainConfig
+from napari_genesis.devices import known_devices, probe
+from napari_genesis.jobs import JobState, RunFollower, ThreadJob
+from napari_genesis.run_files import write_config
+from napari_genesis.widgets.cases import CaseList
+from napari_genesis.widgets.closing import ask_go_on
+from napari_genesis.widgets.pretrain_banner import Banner
+from napari_genesis.widgets.pretrain_inputs import extended, known_intensity, prepare_run
+from napari_genesis.widgets.pretrain_settings import DEFAULT, PretrainSettings
+from napari_genesis.widgets.pretrain_view import TrainingView, end_sentence, kill_button
+from napari_genesis.widgets.runs import RunList, free_name, live_runs
+from napari_genesis.widgets.shared import offer_pretrain_config, runs_folder
+from napari_genesis.widgets.shell import Dock, fold
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+__all__ = ["PretrainDock"]
+
+
+class PretrainDock(Dock):
+    """Pre-trains a network on scans by restoring transformed sub-volumes (Models Genesis), in the background.
+
+    Attributes
+    ----------
+    follower : the training that is shown, or None
+    answer_on_close : what closing napari does to a running training, ``"stop"`` (and save) or ``"go on"``; None asks.
+        The environment variable ``GENESIS_ON_CLOSE`` sets it.
+    """
+
+    title = "Pre-train"
+    summary = "Train a network to restore transformed sub-volumes of your scans; no labels needed."
+    page = "pretrain-dock"
+    verb = "Train"
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(viewer, parent)
+        self.follower: RunFollower | None = None
+        self.answer_on_close: str | None = os.environ.get("GENESIS_ON_CLOSE")
+        self._run: Path | None = None
+        self._make_inputs()
+        self._make_results()
+        self._recall()
+        self.config_form.changed.connect(self._on_settings)
+        self.cases.changed.connect(self._update_label)
+        offer_pretrain_config(self.pretrain_config)
+        self._find_devices()
+        self._update_label()
+        self._look_for_live_run()
+
+    # what others use
+
+    def pretrain_config(self) -> PretrainConfig:
+        """Return the configuration as it stands, with the cases that are files; raises GenesisError if invalid."""
+        paths = tuple(str(entry.path) for entry in self.cases.entries if entry.path is not None)
+        return self.config_form.config(paths)
+
+    # primary button
+
+    def start(self) -> None:
+        """Hand the cases over, then train."""
+        try:
+            config = self.config_form.config()
+            if not self.cases.entries:
+                raise ConfigError("add at least one scan to the cases first")
+            run = runs_folder() / free_name(runs_folder(), self.config_form.name.text().strip())
+            run.mkdir(parents=True)
+        except (GenesisError, OSError) as error:
+            self.show_error(str(error))
+            return
+        config = config.replaced(intensity=config.intensity or known_intensity(self.cases.entries))
+        self._run = run
+        job = ThreadJob(partial(prepare_run, self.cases.entries, run), name="prepare cases")
+        job.ended.connect(partial(_start_prepared, run, config, ref(self)))
+        self.watch(job)
+        job.start()
+
+    def kill(self) -> None:
+        """End the training at once; its last saved state stays."""
+        if self.follower is not None and self.follower.running:
+            self.follower.kill()
+
+    def launch(self, run: Path, resume: bool = False) -> None:
+        """Start the training whose ``config.json`` lies in ``run``, or go on with it, and follow it."""
+        follower = self._follow(run)
+        try:
+            follower.start(resume)
+        except OSError as error:
+            self.show_error(f"the training could not be started: {error.strerror or error}")
+            return
+        self._after_follow(follower)
+
+    def attach(self, run: Path) -> None:
+        """Show a run: follow it when it trains, else show how it went."""
+        if self.running and self.follower is not None:
+            if run != self.follower.run_dir:
+                self.show_error(f"'{self.follower.run_dir.name}' is training: stop it first to open another run")
+            return
+        follower = self._follow(run)
+        follower.attach()
+        self._after_follow(follower)
+
+    def resume(self, run: Path) -> None:
+        """Go on with a run from its last saved state; one that used its budget gets the present one on top."""
+        if self.running:
+            self.show_error("a training is running: stop it first")
+            return
+        self.show_error("")
+        try:
+            if RunDir(run).state() == "finished":
+                stored = PretrainConfig.parse(RunDir(run).config(), run.name)
+                write_config(run, extended(stored, self.config_form.config()))
+        except (GenesisError, OSError) as error:
+            self.show_error(str(error))
+            return
+        self.launch(run, resume=True)
+
+    # building
+
+    def _make_inputs(self) -> None:
+        self.banner = Banner()
+        self.banner.follow.connect(self.attach)
+        self.banner.stop.connect(self._stop_other)
+        self.inputs.addRow(self.banner)
+        self.cases = CaseList(self.viewer)
+        self.cases.failed.connect(self.show_error)
+        self.cases.started.connect(self.tend)
+        self.inputs.addRow(self.cases)
+        self.config_form = PretrainSettings(self.settings, self)
+        self.config_form.failed.connect(self.show_error)
+        self.more.addRow(self.config_form.more)
+        self.kill_button = kill_button(self.kill)
+        self.actions.addWidget(self.kill_button)
+
+    def _make_results(self) -> None:
+        self.view = TrainingView(self.viewer)
+        self.view.samples_box.toggled.connect(self._on_samples_box)
+        self.results.addWidget(self.view)
+        self.runs = RunList(runs_folder())
+        self.runs.opened.connect(self.attach)
+        self.runs.resumed.connect(self.resume)
+        self.runs.failed.connect(self.show_error)
+        self.results.addWidget(fold("Runs", self.runs, "runs-fold", is_open=True))
+
+    def _find_devices(self) -> None:
+        if known_devices():
+            self.config_form.set_devices(tuple(known_devices()))
+            return
+        job = ThreadJob(probe, name="devices")
+        job.event.connect(self._on_devices)
+        self.tend(job)
+        job.start()
+
+    def _on_devices(self, devices: Any) -> None:
+        if isinstance(devices, tuple):
+            self.config_form.set_devices(devices)
+            self._update_label()
+
+    # following a run
+
+    def _follow(self, run: Path) -> RunFollower:
+        if self.follower is not None:
+            self.follower.detach()
+        self._run = run
+        self.follower = RunFollower(run)
+        self.banner.say(None)
+        spacings = [entry.spacing for entry in self.cases.entries if entry.spacing is not None]
+        self.view.spacing = spacings[0] if spacings else (1.0, 1.0, 1.0)
+        self.view.follow(self.follower)
+        self.follower.event.connect(self._on_event)
+        return self.follower
+
+    def _after_follow(self, follower: RunFollower) -> None:
+        self.watch(follower)
+        self.kill_button.setEnabled(True)
+        self.runs.select(follower.run_dir)
+        QTimer.singleShot(0, self._scroll_to_progress)
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Started | Validated):
+            self.runs.refresh()
+
+    def _scroll_to_progress(self) -> None:
+        """Let the progress, the curves and the samples be seen without scrolling."""
+        self.scroll.verticalScrollBar().setValue(self.primary.y() - 8)
+
+    def _on_samples_box(self, on: bool) -> None:
+        self.store.put("samples", on)
+
+    def on_ended(self, state: JobState) -> None:
+        """Say how the training ended; a preparation that ended is followed by the training itself."""
+        if self.follower is None or state is not self.follower.state:
+            return
+        self.view.rest()
+        self.kill_button.setEnabled(False)
+        self.runs.refresh()
+        self._update_label()
+        name = self.follower.run_dir.name
+        if state.state == "failed":
+            resumable = RunDir(self.follower.run_dir).resume_path.exists()
+            act = self._resume_followed if resumable else None
+            self.show_error(state.message, "Resume" if resumable else "", act)
+        else:
+            self.status.show_facts(end_sentence(name, state))
+
+    def _resume_followed(self) -> None:
+        if self._run is not None:
+            self.resume(self._run)
+
+    # runs that go on without us
+
+    def _look_for_live_run(self) -> None:
+        runs = live_runs(runs_folder())
+        self.banner.say(runs[0].path if runs else None)
+
+    def _stop_other(self, run: Path) -> None:
+        self.attach(run)
+        self.stop()
+
+    # labels and settings
+
+    def _on_settings(self) -> None:
+        try:
+            self.store.put("config", self.config_form.config().to_dict())
+        except GenesisError as error:
+            self.show_error(str(error))
+            return
+        self._update_label()
+
+    def _update_label(self) -> None:
+        settings = self.config_form
+        text = f"Train {settings.budget_sentence()} on {settings.device_sentence()}"
+        self.set_primary(text, bool(self.cases.entries), "" if self.cases.entries else "add scans to the cases first")
+
+    def _recall(self) -> None:
+        self.view.samples_box.setChecked(bool(self.store.get("samples", True)))
+        values = self.store.get("config")
+        if isinstance(values, dict):
+            try:
+                self.config_form.set_config(PretrainConfig.parse(values | {"cases": []}))
+            except GenesisError:
+                self.store.clear()  # of another version
+
+    def reset(self) -> None:
+        """Return all settings to their defaults; the cases stay."""
+        self.config_form.name.clear()
+        self.config_form.set_config(DEFAULT)
+        self.view.samples_box.setChecked(True)
+        self._update_label()
+
+    def _on_theme(self, event: Any = None) -> None:
+        super()._on_theme(event)
+        if hasattr(self, "view"):
+            self.view.plot.set_theme(self.viewer.theme)
+
+    # going away
+
+    def may_close(self) -> None:
+        """Ask, where somebody can be asked, whether the training goes on without napari; else it stops and saves."""
+        follower = self.follower
+        if follower is None or not (follower.running and follower.state.active):
+            return
+        answer = self.answer_on_close
+        if answer is None:
+            answer = ask_go_on(self, follower.run_dir.name)
+        if answer == "go on":
+            follower.leave_running = True
+        else:
+            follower.stop()
+
+    def shutdown(self) -> None:
+        """Stop and save what runs, unless it was said to go on, and take the sample layers away."""
+        if self.closed:
+            return
+        self.view.close_view()
+        follower = self.follower
+        if follower is not None and follower.running and follower.state.active and not follower.leave_running:
+            show_info(f"'{follower.run_dir.name}' is being stopped and saved, as its dock is gone; it can be resumed.")
+        super().shutdown()
+
+
+def _start_prepared(run: Path, config: PretrainConfig, dock_ref: ref[PretrainDock], state: JobState) -> None:
+    """Go on from the prepared cases to the training itself."""
+    dock = dock_ref()
+    if dock is None or dock.closed or not isalive(dock) or state.state != "finished":
+        return
+    try:
+        write_config(run, config.replaced(cases=tuple(state.result["paths"])))
+    except (OSError, GenesisError) as error:
+        shutil.rmtree(run, ignore_errors=True)
+        dock.show_error(f"the run could not be written: {error}")
+        return
+    dock.launch(run)

@@ -10,7 +10,8 @@ from weakref import WeakMethod
 
 import yaml
 
-__all__ = ["Store", "current_pretrain_config", "home", "offer_pretrain_config", "runs_folder"]
+__all__ = ["Store", "current_chain", "current_pretrain_config", "home", "offer", "offer_chain", "offer_pretrain_config",
+           "offered", "runs_folder"]  # fmt: skip
 
 
 def home() -> Path:
@@ -64,12 +65,25 @@ class Store:
         self._path.unlink(missing_ok=True)
 
 
-_offer: list[WeakMethod[Callable[[], Any]]] = []
+_offers: dict[str, WeakMethod[Callable[[], Any]]] = {}
 
 
-def offer_pretrain_config(method: Callable[[], Any] | None) -> None:
-    """Make a dock's bound ``method`` the source of the current pre-training configuration (None: no source)."""
-    _offer[:] = [] if method is None else [WeakMethod(method)]
+def offer(what: str, method: Callable[[], Any]) -> None:
+    """Make a dock's bound ``method`` the source of ``what``, for as long as the dock lives."""
+    _offers[what] = WeakMethod(method)
+
+
+def offered(what: str) -> Any | None:
+    """Return what the dock that offers ``what`` has at present, or None when no such dock is open."""
+    method = _offers[what]() if what in _offers else None
+    if method is None or getattr(method.__self__, "closed", False):  # type: ignore[attr-defined]
+        return None
+    return method()
+
+
+def offer_pretrain_config(method: Callable[[], Any]) -> None:
+    """Make a dock's bound ``method`` the source of the current pre-training configuration."""
+    offer("pre-training configuration", method)
 
 
 def current_pretrain_config() -> Any | None:
@@ -80,5 +94,14 @@ def current_pretrain_config() -> Any | None:
     GenesisError
         When the dock is open and its settings are not yet a valid configuration.
     """
-    method = _offer[0]() if _offer else None
-    return None if method is None else method()
+    return offered("pre-training configuration")
+
+
+def offer_chain(method: Callable[[], Any]) -> None:
+    """Make a dock's bound ``method`` the source of the chain being tuned."""
+    offer("chain", method)
+
+
+def current_chain() -> Any | None:
+    """Return the chain of the Preview dock, or None when that dock is not open."""
+    return offered("chain")

@@ -72,12 +72,14 @@ class Dock(QWidget):
         self.closed = False
         self._docked = False
         self._jobs: list[Job] = []
+        self._tended: list[Job] = []
         self._pickers: list[LayerPicker] = []
         self._label, self._possible = self.verb, True
         self._build()
         viewer.events.theme.connect(self._on_theme)
         self._on_theme()
         self.destroyed.connect(partial(_close_jobs, self._jobs))
+        self.destroyed.connect(partial(_close_jobs, self._tended))
 
     # what a dock overrides
 
@@ -123,14 +125,18 @@ class Dock(QWidget):
         self._listen_to_window()
         self._on_changed(job.state)
 
+    def tend(self, job: Job) -> None:
+        """End ``job``, which helps the dock and is not what its primary button does, with the dock."""
+        self._tended[:] = [each for each in self._tended if each.running] + [job]
+
     def show_error(self, sentence: str, label: str = "", act: Any = None) -> None:
         """Show an error in red; ``label`` and the bound method ``act`` make a button that leads on."""
         self.status.show_error(sentence, label, act)
 
     @property
     def running(self) -> bool:
-        """Whether a watched job is under way."""
-        return any(job.running and job.state.active for job in self._jobs)
+        """Whether a watched job is under way, or its process still on its way out."""
+        return any(job.running for job in self._jobs)
 
     def shutdown(self) -> None:
         """Stop jobs and let go of the viewer; the dock is of no use afterwards."""
@@ -138,6 +144,7 @@ class Dock(QWidget):
             return
         self.closed = True
         _close_jobs(self._jobs)
+        _close_jobs(self._tended)
         self.viewer.events.theme.disconnect(self._on_theme)
         for picker in self._pickers:
             if isalive(picker):
@@ -163,7 +170,9 @@ class Dock(QWidget):
         for part in (self.inputs, self.settings):
             column.addLayout(part)
         column.addWidget(self.more_fold)
-        column.addWidget(self.primary)
+        self.actions = QHBoxLayout()  # a dock may put further buttons beside the primary one
+        self.actions.addWidget(self.primary, 1)
+        column.addLayout(self.actions)
         column.addWidget(self.status)
         column.addLayout(self.results)
         column.addStretch(1)
@@ -201,15 +210,16 @@ class Dock(QWidget):
         dialog.open()
 
     def _update_primary(self) -> None:
-        if any(job.running and job.state.state == "cancelling" for job in self._jobs):
-            self.primary.setText("Stopping ...")
-            self.primary.setEnabled(False)
-        elif self.running:
+        states = [job.state.state for job in self._jobs if job.running]
+        if not states:
+            self.primary.setText(self._label)
+            self.primary.setEnabled(self._possible)
+        elif "running" in states:
             self.primary.setText("Stop")
             self.primary.setEnabled(True)
         else:
-            self.primary.setText(self._label)
-            self.primary.setEnabled(self._possible)
+            self.primary.setText("Stopping ..." if "cancelling" in states else "Finishing ...")
+            self.primary.setEnabled(False)
 
     def _on_primary(self) -> None:
         if self.running:

@@ -21,7 +21,7 @@ from pathlib import Path
 run, mode = Path(sys.argv[1]), sys.argv[2]
 (run / "config.json").write_text("{}")
 (run / "status.json").write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "state": "running",
-    "created": psutil.Process().create_time()}))
+    "process_start": psutil.Process().create_time()}))
 events = (run / "events.jsonl").open("a")
 def say(**event):
     events.write(json.dumps(event) + "\\n"); events.flush()
@@ -220,7 +220,7 @@ def test_closing_a_follower_stops_the_training_unless_told_to_leave_it(qtbot, tm
     job.leave_running = True
     job.close()
     assert job.wait_closed(2000)
-    assert not (tmp_path / "control").exists()
+    assert (tmp_path / "control").read_text() == "run"
     again = RunFollower(tmp_path)
     again.attach()
     qtbot.waitUntil(lambda: again.state.active and again.state.step > 3, timeout=10000)

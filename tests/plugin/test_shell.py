@@ -120,7 +120,8 @@ def test_primary_button_becomes_stop_and_back(make_napari_viewer, qtbot) -> None
     qtbot.keyClick(dock, Qt.Key.Key_Escape)
     assert dock.primary.text() == "Stopping ..."
     assert not dock.primary.isEnabled()
-    qtbot.waitUntil(lambda: dock.job.state.state == "cancelled")
+    qtbot.waitUntil(lambda: not dock.running)
+    assert dock.job.state.state == "cancelled"
     assert dock.primary.text() == "Count to 100"
     assert dock.primary.isEnabled()
     dock.set_primary("Count", possible=False, why="nothing to count")

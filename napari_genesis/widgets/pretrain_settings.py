@@ -1,0 +1,292 @@
+"""The settings of a pre-training as widgets: size, chain, device, precision, budget, and the rest under "More"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QRadioButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QLabeledSlider
+
+from genesis3d.errors import GenesisError
+from genesis3d.intensity import INTENSITIES
+from genesis3d.training.settings import KeepSettings, OptimiserSettings, ValidationSettings
+from genesis3d.transforms import CHAIN_PRESETS, Chain, chain_preset
+from genesis3d.workflows.pretrain_config import NETWORK_SIZES, PretrainConfig
+from napari_genesis.devices import Device
+from napari_genesis.fields import wheel_needs_focus
+from napari_genesis.forms import ConfigForm
+from napari_genesis.run_files import training_threads
+from napari_genesis.widgets.parts import fold, side_by_side
+from napari_genesis.widgets.pretrain_inputs import training_memory
+from napari_genesis.widgets.shared import current_chain
+from napari_genesis.widgets.status import memory
+
+__all__ = ["DEFAULT", "PretrainSettings"]
+
+FROM_PREVIEW, FROM_FILE = "from the Preview dock", "from a YAML file ..."
+DEFAULT = PretrainConfig(network=NETWORK_SIZES["S"], minutes=10)
+GROUPS = {"sampling": type(DEFAULT.sampling), "optimiser": OptimiserSettings, "validation": ValidationSettings,
+          "keep": KeepSettings}  # fmt: skip
+
+
+class PretrainSettings(QObject):
+    """Rows for the settings that matter, and ``more``, a widget for the others.
+
+    Signals
+    -------
+    changed() : :meth:`config` gives something else
+    failed(str) : a sentence about a file that could not be taken
+    """
+
+    changed = Signal()
+    failed = Signal(str)
+
+    def __init__(self, rows: QFormLayout, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._chain: Chain = DEFAULT.chain
+        self._devices: tuple[Device, ...] = ()
+        self._make_widgets()
+        rows.addRow("Name", self.name)
+        rows.addRow("Network", self._sizes())
+        rows.addRow("", self.facts)
+        rows.addRow("Chain", self.chain)
+        rows.addRow("Device", side_by_side(self.device, self.precision))
+        rows.addRow("Budget", self._budget())
+        self.more = self._more()
+        self.set_config(DEFAULT)
+
+    def config(self, cases: tuple[str, ...] = ()) -> PretrainConfig:
+        """Return the configuration; raises ConfigError when the settings do not fit together."""
+        values: dict[str, Any] = {name: form.value for name, form in self._forms.items() if name in GROUPS}
+        loose = self._forms["loose"].value
+        return loose.replaced(
+            **values,
+            cases=cases or loose.cases,
+            network=NETWORK_SIZES[self.size()],
+            chain=self._chain_now(),
+            device=self.device.currentData() or "auto",
+            precision=self.precision.currentData(),
+            intensity=None if self.intensity.currentIndex() == 0 else self.intensity.currentText(),
+            steps=self.steps.value() if self.by_steps.isChecked() else None,
+            minutes=None if self.by_steps.isChecked() else float(self.minutes.value()),
+        )
+
+    def set_config(self, config: PretrainConfig) -> None:
+        """Show ``config``; emits nothing."""
+        self.blockSignals(True)
+        for name, form in self._forms.items():
+            form.set_value(getattr(config, name) if name in GROUPS else config)
+        size = next((s for s, v in NETWORK_SIZES.items() if v == config.network), "S")
+        self._size_buttons[size].setChecked(True)
+        self._set_chain(config.chain, self._name_of(config.chain))
+        self._choose_device(config.device)
+        self.precision.setCurrentIndex(self.precision.findData(config.precision))
+        names = INTENSITIES.names()
+        self.intensity.setCurrentIndex(0 if config.intensity is None else 1 + names.index(config.intensity.name))
+        self.by_steps.setChecked(config.steps is not None)
+        self.by_minutes.setChecked(config.steps is None)
+        if config.steps is not None:
+            self.steps.setValue(config.steps)
+        if config.minutes is not None:
+            self.minutes.setValue(round(config.minutes))
+        self.blockSignals(False)
+        self._tell()
+
+    def size(self) -> str:
+        """Return S, M or L."""
+        return next(size for size, button in self._size_buttons.items() if button.isChecked())
+
+    def set_devices(self, devices: tuple[Device, ...]) -> None:
+        """Offer the devices found."""
+        chosen = self.device.currentData() or "auto"
+        self._devices = devices
+        self.device.blockSignals(True)
+        self.device.clear()
+        self.device.addItem("auto", "auto")
+        for device in devices:
+            room = f", {memory(device.memory)}" if device.memory else ""
+            self.device.addItem(f"{device.name} ({device.label}{room})" if device.name != "cpu" else "cpu", device.name)
+        self.device.blockSignals(False)
+        self._choose_device(chosen)
+        self._tell()
+
+    def device_sentence(self) -> str:
+        """Return where the training will run: ``CPU, 1 core`` or ``cuda:0``."""
+        chosen = self.device.currentData() or "auto"
+        if chosen == "auto":
+            chosen = next((d.name for d in self._devices if d.name != "cpu"), "cpu")
+        cores = self._forms["loose"].value.threads or training_threads()
+        return f"CPU, {cores} core{'s' * (cores != 1)}" if chosen == "cpu" else chosen
+
+    def budget_sentence(self) -> str:
+        """Return ``10 min`` or ``500 steps``."""
+        return f"{self.steps.value()} steps" if self.by_steps.isChecked() else f"{self.minutes.value()} min"
+
+    # widgets
+
+    def _make_widgets(self) -> None:
+        self.name = QLineEdit(objectName="run-name", placeholderText="run-01")
+        self.name.setToolTip("name of the run's folder; leave empty for a number.  No patient's name, please.")
+        self.facts = QLabel(objectName="network-facts", wordWrap=True)
+        self.facts.setStyleSheet("font-size: 8pt")
+        self.chain = QComboBox(objectName="chain")
+        self.chain.addItems([*CHAIN_PRESETS, FROM_PREVIEW, FROM_FILE])
+        self.chain.setToolTip("the transformations that the network learns to undo")
+        self.chain.activated.connect(self._on_chain)
+        self.device = QComboBox(objectName="device")
+        self.device.addItem("auto", "auto")
+        self.device.setToolTip("where to train; auto takes a GPU where torch finds one")
+        self.device.currentIndexChanged.connect(self._tell)
+        self.precision = QComboBox(objectName="precision")
+        for name, label in (("auto", "auto precision"), ("32", "32 bit"), ("bf16", "bfloat16")):
+            self.precision.addItem(label, name)
+        self.precision.setToolTip(PretrainConfig.model_fields["precision"].description or "")
+        self.precision.currentIndexChanged.connect(self._tell)
+        self.intensity = QComboBox(objectName="intensity")
+        self.intensity.addItems(["by modality", *(n for n in INTENSITIES.names() if n != "window")])
+        self.intensity.setToolTip(PretrainConfig.model_fields["intensity"].description or "")
+        self.intensity.currentIndexChanged.connect(self._tell)
+        for combo in (self.chain, self.device, self.precision, self.intensity):
+            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            combo.setMinimumContentsLength(6)
+            wheel_needs_focus(combo)
+
+    def _sizes(self) -> QWidget:
+        self._size_buttons = {size: QRadioButton(size, objectName=f"size-{size}") for size in NETWORK_SIZES}
+        self._group = QButtonGroup(self)
+        box = QWidget()
+        row = QHBoxLayout(box)
+        row.setContentsMargins(0, 0, 0, 0)
+        for size, button in self._size_buttons.items():
+            button.setToolTip(f"3D U-Net of width {NETWORK_SIZES[size].width}")
+            self._group.addButton(button)
+            row.addWidget(button)
+            button.toggled.connect(self._tell)
+        row.addStretch(1)
+        return box
+
+    def _budget(self) -> QWidget:
+        self.by_minutes = QRadioButton("minutes", objectName="by-minutes", checked=True)
+        self.by_steps = QRadioButton("steps", objectName="by-steps")
+        self._units = QButtonGroup(self)
+        for button in (self.by_minutes, self.by_steps):
+            self._units.addButton(button)
+        self.minutes = QLabeledSlider(Qt.Orientation.Horizontal, objectName="minutes")
+        self.minutes.setRange(1, 240)
+        self.steps = QSpinBox(objectName="steps")
+        self.steps.setRange(1, 10_000_000)
+        self.steps.setValue(500)
+        self.steps.setKeyboardTracking(False)
+        wheel_needs_focus(self.steps)
+        self.minutes.valueChanged.connect(self._on_minutes)
+        self.steps.valueChanged.connect(self._on_steps)
+        self.by_steps.toggled.connect(self._tell)
+        box = QWidget()
+        column = QVBoxLayout(box)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(side_by_side(self.by_minutes, self.minutes, (0, 1)))
+        column.addWidget(side_by_side(self.by_steps, self.steps, (0, 1)))
+        return box
+
+    def _more(self) -> QWidget:
+        self._forms: dict[str, ConfigForm] = {
+            "loose": ConfigForm(PretrainConfig, fields=("batch", "seed", "threads", "licence"), value=DEFAULT)
+        }
+        box = QWidget()
+        column = QVBoxLayout(box)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(side_by_side(QLabel("intensity"), self.intensity, (0, 1)))
+        column.addWidget(self._forms["loose"])
+        for name, kind in GROUPS.items():
+            self._forms[name] = ConfigForm(kind, value=getattr(DEFAULT, name))
+            column.addWidget(fold(name, self._forms[name], f"group-{name}"))
+        for form in self._forms.values():
+            form.changed.connect(self._tell)
+        return box
+
+    # behaviour
+
+    def _tell(self, *_: object) -> None:
+        if not hasattr(self, "more"):
+            return
+        try:
+            config = self.config()
+        except GenesisError:
+            return
+        self.facts.setText(
+            f"{config.network.parameters() / 1e6:.1f} million parameters, "
+            f"about {memory(training_memory(config))} while training"
+        )
+        self.changed.emit()
+
+    def _on_minutes(self, *_: object) -> None:
+        self.by_minutes.setChecked(True)
+        self._tell()
+
+    def _on_steps(self, *_: object) -> None:
+        self.by_steps.setChecked(True)
+        self._tell()
+
+    def _choose_device(self, name: str) -> None:
+        index = self.device.findData(name)
+        if index < 0:
+            self.device.addItem(name, name)
+            index = self.device.count() - 1
+        self.device.setCurrentIndex(index)
+
+    def _on_chain(self, *_: object) -> None:
+        choice = self.chain.currentText()
+        if choice == FROM_FILE:
+            path, _filter = QFileDialog.getOpenFileName(None, "Chain of transformations", "", "YAML (*.yaml *.yml)")
+            self.load_chain(path)
+        elif choice == FROM_PREVIEW:
+            chain = current_chain()
+            if chain is None:
+                self.failed.emit("open the Preview dock first: its chain is then taken from there")
+            self._set_chain(chain or self._chain, FROM_PREVIEW if chain is not None else self._name_of(self._chain))
+        else:
+            self._set_chain(chain_preset(choice), choice)
+        self._tell()
+
+    def load_chain(self, path: str) -> None:
+        """Take the chain of a YAML file, as the Preview dock saves it."""
+        try:
+            if path:
+                self._set_chain(Chain.from_yaml(path), Path(path).name)
+                self._tell()
+                return
+        except GenesisError as error:
+            self.failed.emit(str(error))
+        self._set_chain(self._chain, self._name_of(self._chain))
+
+    def _chain_now(self) -> Chain:
+        """The chain chosen; that of the Preview dock as it stands at this moment."""
+        if self.chain.currentText() == FROM_PREVIEW:
+            self._chain = current_chain() or self._chain
+        return self._chain
+
+    def _set_chain(self, chain: Chain, name: str) -> None:
+        self._chain = chain
+        index = self.chain.findText(name)
+        if index < 0:
+            self.chain.insertItem(0, name)
+            index = 0
+        self.chain.setCurrentIndex(index)
+
+    def _name_of(self, chain: Chain) -> str:
+        return next((name for name, preset in CHAIN_PRESETS.items() if preset == chain), "own chain")

@@ -1,0 +1,129 @@
+"""What a training shows of itself: curves, restored samples as layers, and its log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+
+from genesis3d.events import Sampled
+from napari_genesis.jobs import JobState, RunFollower
+from napari_genesis.run_files import log_tail
+from napari_genesis.widgets.parts import fold
+from napari_genesis.widgets.plots import CurvePlot
+from napari_genesis.widgets.samples import SampleLayers
+
+__all__ = ["TrainingView", "end_sentence", "kill_button"]
+
+LOG_MS = 1000
+
+
+class TrainingView(QWidget):
+    """Curves, samples and log of the run last given to :meth:`follow`.
+
+    ``spacing`` is the voxel size (mm along D, H, W) that samples are shown with.
+    """
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._run: Path | None = None
+        self._newest = ""
+        self.spacing = (1.0, 1.0, 1.0)
+        self.samples = SampleLayers(viewer)
+        self.plot = CurvePlot(viewer.theme)
+        self.samples_box = QCheckBox("restored samples as layers", objectName="samples-box", checked=True)
+        self.samples_box.setToolTip("input, restored and target of three held-out sub-volumes, refreshed in place")
+        self.samples_box.toggled.connect(self._on_samples_box)
+        self.go_to = QPushButton("Go to samples", objectName="go-to-samples", enabled=False)
+        self.go_to.clicked.connect(self.samples.go_to)
+        self.log = QPlainTextEdit(objectName="log", readOnly=True)
+        self.log.setFixedHeight(120)
+        self.log_fold = fold("Log", self.log, "log-fold")
+        self.log_fold.toggled.connect(self._show_log)
+        self._timer = QTimer(self)
+        self._timer.setInterval(LOG_MS)
+        self._timer.timeout.connect(self._show_log)
+        row = QHBoxLayout()
+        row.addWidget(self.samples_box, 1)
+        row.addWidget(self.go_to)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.plot)
+        layout.addLayout(row)
+        layout.addWidget(self.log_fold)
+
+    def follow(self, follower: RunFollower) -> None:
+        """Show the run of ``follower`` from now on."""
+        self._run, self._newest = follower.run_dir, ""
+        self.plot.clear()
+        self.log.clear()
+        follower.changed.connect(self._on_progress)
+        follower.event.connect(self._on_event)
+        self._timer.start()
+
+    def rest(self) -> None:
+        """The run has ended: show the rest of its log, then be still."""
+        self._timer.stop()
+        self._show_log()
+
+    def close_view(self) -> None:
+        """Take the sample layers out of the viewer and stop listening."""
+        self._timer.stop()
+        self._run = None
+        self.samples.remove()
+
+    def _on_progress(self, state: JobState) -> None:
+        self.plot.show_curves(state.curves)
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, Sampled):
+            self._newest = event.path
+            self._show_samples()
+
+    def _show_samples(self) -> None:
+        if self._run is None or not self._newest or not self.samples_box.isChecked():
+            return
+        try:
+            outcomes = self.samples.show(self._run / self._newest, self.spacing)
+        except (OSError, KeyError, ValueError):
+            return  # pruned meanwhile; the next ones come soon
+        self.go_to.setEnabled(bool(self.samples.layers))
+        self.go_to.setToolTip("\n".join(outcomes))
+
+    def _on_samples_box(self, on: bool) -> None:
+        if on:
+            self._show_samples()
+        else:
+            self.samples.remove()
+            self.go_to.setEnabled(False)
+
+    def _show_log(self, *_: object) -> None:
+        if self._run is None or not self.log_fold.isExpanded():
+            return
+        text = log_tail(self._run)
+        if text != self.log.toPlainText():
+            self.log.setPlainText(text)
+            self.log.verticalScrollBar().setValue(self.log.verticalScrollBar().maximum())
+
+
+def end_sentence(name: str, state: JobState) -> str:
+    """Return one sentence on how the training ``name`` ended."""
+    if state.state == "cancelled":
+        word = "killed" if state.result.get("killed") else "stopped and saved"
+        return f"'{name}' was {word} at step {state.step}; Resume goes on from its last saved state"
+    best = f", best validation at step {state.best}" if state.best is not None else ""
+    return f"'{name}' is trained: {state.step} steps on {state.device}{best}"
+
+
+def kill_button(kill: Callable[[], None]) -> QPushButton:
+    """Return a button whose menu holds the one thing that loses work, two clicks away."""
+    button = QPushButton("Kill", objectName="kill", enabled=False)
+    button.setToolTip("end the training at once, without saving")
+    button.setFixedWidth(64)
+    menu = QMenu(button)
+    menu.addAction("Kill now: lose what came after the last save").triggered.connect(kill)
+    button.setMenu(menu)
+    return button
