@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from genesis3d.volume import Volume
     from genesis3d.workflows.anomaly import AnomalyMap
 
-__all__ = ["FILES", "REPORT", "check_folder", "report", "table_text", "write_map"]
+__all__ = ["FILES", "REPORT", "check_folder", "report", "table_text", "write_map", "write_text"]
 
 REPORT = "report.json"
 FILES = ("restored.nii.gz", "difference.nii.gz", "score.nii.gz", "mask.nii.gz", "lungs.nii.gz", "regions.csv", REPORT)
@@ -63,7 +63,7 @@ def write_map(result: AnomalyMap, out_dir: str | Path) -> Iterator[Event]:
     for name, volume in (("mask.nii.gz", mask), ("lungs.nii.gz", result.lungs)):
         yield Saved(path=str(write_volume(volume, folder / name)), what=name)
     for name, text in (("regions.csv", table_text(result)), (REPORT, json.dumps(report(result), indent=2) + "\n")):
-        _write_text(folder / name, text)
+        write_text(folder / name, text)
         yield Saved(path=str(folder / name), what=name)
 
 
@@ -131,7 +131,8 @@ def _stored(volume: Volume) -> Volume:
     return replace(volume, data=whole)
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file, whole or not at all; raises ScanError."""
     temporary: str | None = None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
