@@ -7,7 +7,7 @@ from functools import partial
 from napari.components import ViewerModel
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
 
 __all__ = ["DOCKS", "SAMPLES", "WorkbenchDock", "open_docks"]
 
@@ -16,7 +16,7 @@ PLUGIN = "napari-genesis"
 # display name in the manifest, and what it is for
 DOCKS = {
     "Scan": "windows, HU under the cursor, anatomical views",
-    "Preview transformations": "see and tune what training will see",
+    "Preview": "see and tune what training will see",
     "Pre-train": "learn anatomy from unlabelled scans",
     "Anomaly map": "overlay what the network cannot explain",
 }
@@ -31,7 +31,7 @@ def open_docks(viewer: ViewerModel) -> dict[str, QWidget]:
     """Open every dock of the plugin as a tab of one group; return them by display name."""
     opened: dict[str, QWidget] = {}
     for name in DOCKS:
-        dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=bool(opened))
+        dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
         dock.show()
         opened[name] = widget
     return opened
@@ -55,12 +55,9 @@ class WorkbenchDock(QWidget):
         for key, title in SAMPLES.items():
             column.addWidget(self._button(title, f"sample-{key}", partial(self._open_sample, key)))
         column.addWidget(self._text("<b>2. The docks</b>, in the order of use"))
-        grid = QGridLayout()
-        for row, (name, purpose) in enumerate(DOCKS.items()):
-            grid.addWidget(self._button(name, f"dock-{name}", partial(self._raise, name)), row, 0)
-            grid.addWidget(self._text(purpose), row, 1)
-        grid.setColumnStretch(1, 1)
-        column.addLayout(grid)
+        for name, purpose in DOCKS.items():
+            column.addWidget(self._button(name, f"dock-{name}", partial(self._raise, name)))
+            column.addWidget(self._text(purpose))
         column.addWidget(self._text("Research software. Not for clinical use."))
         column.addStretch(1)
         QTimer.singleShot(0, self._open_all)  # a dock cannot open others while it is being opened itself
@@ -80,8 +77,10 @@ class WorkbenchDock(QWidget):
             return
         open_docks(self.viewer)
         frame = self.parentWidget()
+        while frame is not None and not isinstance(frame, QDockWidget):
+            frame = frame.parentWidget()
         if frame is not None:
-            frame.raise_()
+            QTimer.singleShot(100, frame.raise_)  # Qt brings the newest tab to the front once it is laid out
 
     def _raise(self, name: str, *_: object) -> None:
         dock, _widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
