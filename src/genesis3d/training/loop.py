@@ -17,6 +17,7 @@ from genesis3d.training.collapse import CollapseGuard
 from genesis3d.training.half import autocast
 from genesis3d.training.pairs import PairMaker, Pairs, Prefetch
 from genesis3d.training.progress import Pace, Progress
+from genesis3d.training.statistics import measure_statistics
 from genesis3d.training.validation import prefixed, write_samples
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ _PAUSE_POLL = 0.1
 class Training:
     """One training: live objects and settings; :meth:`run` is the loop.
 
-    ``windows`` are the fixed sub-volumes by the prefix of their figures; ``loss``, of those without a prefix, decides
-    which checkpoint is the best.
+    ``pairs`` makes what it learns from, ``statistics`` what batch normalisation is measured on before each validation;
+    ``windows`` are the fixed held-out sub-volumes by the prefix of their figures, and ``loss``, of those without a
+    prefix, decides which checkpoint is the best.
     """
 
     run_dir: RunDir
@@ -48,6 +50,7 @@ class Training:
     task: nn.Module
     optimiser: Optimizer
     pairs: PairMaker
+    statistics: PairMaker
     windows: dict[str, FixedWindows]
     held_out: Part
     settings: OptimiserSettings
@@ -151,6 +154,8 @@ class Training:
 
     def _validate(self, pace: Pace) -> Iterator[Event]:
         start, progress = time.perf_counter(), self.progress
+        if progress.step > 0:
+            measure_statistics(self.task, self.statistics, self.fabric.device, self.half)
         figures: dict[str, float] = {}
         for prefix, windows in self.windows.items():
             figures |= prefixed(windows.measure(self.task, self.fabric.device, self.half), prefix)

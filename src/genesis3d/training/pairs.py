@@ -67,6 +67,10 @@ class PairMaker:
         self.stream = stream
         self.device = device
 
+    def of_stream(self, stream: str) -> PairMaker:
+        """Return a maker of other draws from the same scans."""
+        return PairMaker(self.sampler, self.chain, self.seed, self.batch, stream=stream, device=self.device)
+
     def address(self, step: int, slot: int) -> Address:
         """Return the address of one slot; ``step`` counts from 0."""
         return Address(self.seed, step, slot, self.stream)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from genesis3d.errors import GenesisError
-from genesis3d.events import Event, Failed, Finished, Stepped, Validated
+from genesis3d.events import Event, Failed, Finished, Stepped, Validated, Warned
 from genesis3d.training.rundir import RunDir
 from genesis3d.training.validation import prefixed
 
@@ -19,11 +19,14 @@ __all__ = ["failure", "record"]
 def record(run: RunDir, events: Iterator[Event], hidden: Iterable[str] = ()) -> Iterator[Event]:
     """Yield ``events``, each after it was written to ``run``; end with Failed instead of raising.
 
-    Paths in ``hidden`` are cut to their last part in recorded errors: full paths stand in config.json alone.  Closing
-    the iterator leaves the run ``stopped``, with its last saved state.
+    Paths in ``hidden`` are cut to their last part in warnings and errors: full paths stand in config.json alone.
+    Closing the iterator leaves the run ``stopped``, with its last saved state.
     """
+    hidden = list(hidden)
     try:
         for event in events:
+            if isinstance(event, Warned):
+                event = Warned(message=_without_folders(event.message, hidden))
             _write(run, event)
             yield event
     except Exception as error:
@@ -59,9 +62,14 @@ def failure(error: Exception, hidden: Iterable[str] = ()) -> Failed:
     """Return the event of an exception: one sentence, and a trace only for what nobody expected."""
     message, expected = _sentence(error)
     trace = "" if expected else "".join(traceback.format_exception(error))
-    for path in hidden:
-        message, trace = (text.replace(path, Path(path).name) for text in (message, trace))
+    message, trace = (_without_folders(text, hidden) for text in (message, trace))
     return Failed(message=message, expected=expected, trace=trace)
+
+
+def _without_folders(text: str, paths: Iterable[str]) -> str:
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(path, Path(path).name)
+    return text
 
 
 def _sentence(error: Exception) -> tuple[str, bool]:

@@ -105,7 +105,8 @@ def build_training(
         "parameters": config.network.parameters(),
     }
     training = Training(
-        run_dir=run, fabric=fabric, task=task, optimiser=fabric_optimiser, pairs=pairs, windows=windows,
+        run_dir=run, fabric=fabric, task=task, optimiser=fabric_optimiser, pairs=pairs,
+        statistics=pairs.of_stream("statistics"), windows=windows,
         held_out=split.held_out, settings=config.optimiser, validation=config.validation, keep=config.keep,
         checkpoints=checkpoints, hardware=hardware, progress=progress,
     )  # fmt: skip

@@ -124,6 +124,17 @@ def test_a_broken_scan_is_exit_status_2_and_one_line(tmp_path: Path, settings: P
     assert "broken" in said.splitlines()[-1]
 
 
+def test_warnings_name_files_without_their_folders(tmp_path: Path, scans: Path, settings: Path) -> None:
+    folder = tmp_path / "Some^Body" / "scans"
+    folder.mkdir(parents=True)
+    (folder / "broken.nii.gz").write_bytes(b"nonsense")
+    run = tmp_path / "run"
+    assert call(scans, folder, "--run-dir", run, "--config", settings, "--steps", 1)[0] == 0
+    said = [event.message for event in RunDir(run).events() if event.kind == "warned"]
+    assert any("broken" in message for message in said)
+    assert "Some^Body" not in RunDir(run).events_path.read_text()
+
+
 def wait_for_step(run: RunDir, process: subprocess.Popen[bytes], step: int) -> None:
     deadline = time.monotonic() + 60
     while (run.status().get("step") or 0) < step:

@@ -19,7 +19,7 @@ from genesis3d.data.cases import Case, case_of
 from genesis3d.errors import ScanError
 from genesis3d.events import Control, Event, Failed, Finished, Order, Sampled, Saved, Started, Stepped, Validated
 from genesis3d.networks.model_file import read_card, read_model
-from genesis3d.training import loop
+from genesis3d.training import loop, statistics
 from genesis3d.training.checkpoint import Checkpoints, read_state
 from genesis3d.training.rundir import RunDir
 from genesis3d.workflows.pretrain import PretrainConfig, pretrain
@@ -52,10 +52,13 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.fixture(autouse=True)
-def _save_after_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not by the clock, so that a test knows what was saved."""
-    monkeypatch.setattr(Checkpoints, "due", lambda self: True)
+@pytest.fixture(autouse=True, scope="module")
+def _save_after_every_step() -> Iterator[None]:
+    """Not by the clock, so that a test knows what was saved; and measure little."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "due", lambda self: True)
+        patch.setattr(statistics, "WINDOWS", 2)
+        yield
 
 
 @pytest.fixture(scope="module")

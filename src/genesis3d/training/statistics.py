@@ -1,0 +1,47 @@
+"""The statistics that batch normalisation uses after training, measured afresh instead of averaged along the way.
+
+The running averages of a short training lag behind its weights, and batches that are mostly noise differ much from each
+other: on an unseen scan they doubled the error of a young network against statistics measured on its present weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from genesis3d.training.half import autocast
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from genesis3d.training.pairs import PairMaker
+
+__all__ = ["WINDOWS", "measure_statistics"]
+
+# Sub-volumes behind the statistics; each costs a third of a training step's share.
+WINDOWS = 32
+
+
+def measure_statistics(task: nn.Module, pairs: PairMaker, device: torch.device, half: bool) -> None:
+    """Set the running mean and variance of all batch normalisations to those over fixed training sub-volumes.
+
+    Nothing else of ``task`` changes, and the result does not depend on the averages so far: a resumed run stays exact.
+    """
+    import torch
+    from torch import nn
+
+    norms = [module for module in task.modules() if type(module) is nn.BatchNorm3d]
+    if not norms:
+        return
+    training, momenta = task.training, [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+    task.train()
+    with torch.no_grad(), autocast(device, half):
+        for step in range(-(-WINDOWS // pairs.batch)):
+            batch = pairs.pairs(step)
+            task(batch.input.to(device), batch.target.to(device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    task.train(training)
