@@ -12,7 +12,7 @@ from genesis3d.volume import obliquity_degrees
 from napari_genesis.layers import oblique_conflict, volume_from_layer
 from napari_genesis.widgets.scan_readout import Readout
 from napari_genesis.widgets.scan_views import JumpControls, PlaneControls
-from napari_genesis.widgets.scan_window import WindowControls
+from napari_genesis.widgets.scan_window import DepthLook, WindowControls
 from napari_genesis.widgets.shell import Dock
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class ScanDock(Dock):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self.planes: OrthoViews | None = None
+        self._look, self._deep = DepthLook(), False
         self.layer_picker = self.picker(kinds=("image", "labels"))
         self.facts = QLabel(objectName="facts", wordWrap=True)
         self.window_controls = WindowControls()
@@ -51,6 +52,7 @@ class ScanDock(Dock):
         self.settings.addRow("Cursor", self.readout)
         self.more_fold.hide()
         self.layer_picker.changed.connect(self.set_layer)
+        self.plane_controls.depth.connect(self._on_depth)
         self.set_layer(self.layer_picker.layer)
 
     @property
@@ -60,8 +62,11 @@ class ScanDock(Dock):
 
     def set_layer(self, layer: Layer | None) -> None:
         """Look at ``layer``."""
+        self._look.take_off()
         for part in (self.window_controls, self.plane_controls, self.jump, self.readout):
             part.set_layer(layer)
+        self._deep = False
+        self._on_depth(self.viewer.dims.ndisplay == 3)
         self.facts.setText(EMPTY if layer is None else _facts(layer))
         self.show_error(oblique_conflict(self.viewer) or "")
         if layer is None:
@@ -98,10 +103,18 @@ class ScanDock(Dock):
         if self.closed:
             return
         self._hide_planes()
+        self._look.take_off()
         for part in (self.window_controls, self.plane_controls, self.jump, self.readout):
             if isalive(part):
                 part.release()
         super().shutdown()
+
+    def _on_depth(self, depth: bool) -> None:
+        if not depth or self.layer is None:
+            self._look.take_off()
+        elif not self._deep:
+            self._look.put_on(self.layer)
+        self._deep = depth and self.layer is not None
 
     def _hide_planes(self) -> None:
         planes, self.planes = self.planes, None

@@ -83,8 +83,11 @@ class PlaneView(QWidget):
         for line, axis in zip(lines, (row, column), strict=True):
             line[0] = point / scale
             line[0, axis], line[1, axis] = low[axis], high[axis] - low[axis]
-        self.cross.scale = scale
-        self.cross.edge_width = float((high - low).max()) / 400
+        if not np.array_equal(self.cross.scale, scale):
+            self.cross.scale = scale
+        width = float((high - low).max()) / 400
+        if self.cross.edge_width != width:
+            self.cross.edge_width = width
         self.cross.data = lines
         self.model.dims.set_point(range(3), tuple(point))
 
@@ -144,13 +147,14 @@ class OrthoViews(QWidget):
         self._layer = layer
         self._mirrors: dict[Layer, list[Layer]] = {}
         self._docked = self._shut = False
+        self._point = np.zeros(3)
         self.views = [PlaneView(name) for name in PLANES]
         row = QHBoxLayout(self)
         row.setContentsMargins(4, 2, 4, 4)
         for view in self.views:
             row.addWidget(view, 1)
             view.pointed.connect(self._on_pointed)
-        self.setMinimumSize(480, 190)
+        self.setMinimumSize(480, 176)
         for name in ("inserted", "removed", "reordered"):
             getattr(viewer.layers.events, name).connect(self._follow_layers)
         viewer.dims.events.point.connect(self._follow_point)
@@ -240,6 +244,9 @@ class OrthoViews(QWidget):
         if self._shut or not isalive(self) or self._viewer.dims.ndim < 3:
             return
         point = np.array(self._viewer.dims.point[-3:], dtype=np.float64)
+        if event is not None and np.array_equal(point, self._point):
+            return  # napari says every move twice
+        self._point = point
         steps = np.array([axis.step for axis in self._viewer.dims.range[-3:]])
         patient = patient_point(self._layer, point)
         for view in self.views:

@@ -53,7 +53,12 @@ def go_to(viewer: ViewerModel, layer: Layer, patient: Any) -> None:
 
 
 class PlaneControls(QWidget):
-    """axial | coronal | sagittal | 3D, and the anatomical orientation, which :meth:`release` takes back."""
+    """axial | coronal | sagittal | 3D, and the anatomical orientation, which :meth:`release` takes back.
+
+    ``depth`` says whether the viewer shows 3D (True) or a slice (False), whenever that changes.
+    """
+
+    depth = Signal(bool)
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -113,7 +118,9 @@ class PlaneControls(QWidget):
         if not isalive(self):
             return
         dims = self._viewer.dims
-        self.volume.setChecked(dims.ndisplay == 3)
+        if self.volume.isChecked() != (dims.ndisplay == 3):
+            self.volume.setChecked(dims.ndisplay == 3)
+        self.depth.emit(dims.ndisplay == 3)
         for name, order in PLANES.items():
             shown = tuple(axis - (dims.ndim - 3) for axis in dims.order[-3:]) == order
             if dims.ndisplay == 2 and shown:

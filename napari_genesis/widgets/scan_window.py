@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
     from genesis3d.intensity import Intensity
 
-__all__ = ["WindowControls"]
+__all__ = ["DepthLook", "WindowControls"]
 
 PERCENTILES: dict[str, Intensity] = {
     "0.5 to 99.5 %": Percentile(low=0.5, high=99.5),
     "2 to 98 %": Percentile(low=2, high=98),
     "whole range": MinMax(),
 }
+
+_AIR_SHOWS = -500  # HU: windows that begin below show fat and skin near white
 
 
 class WindowControls(QWidget):
@@ -127,6 +129,40 @@ class WindowControls(QWidget):
             button.setChecked(abs(wanted[0] - low) < 0.5 and abs(wanted[1] - high) < 0.5)
         for button in self.percentiles.values():
             button.setChecked(False)
+
+
+class DepthLook:
+    """What makes a CT readable in 3D, put on for 3D and taken off again.
+
+    In a lung window the surface of the body is white all over, and a plain maximum projection has no depth: it shows
+    neither front nor back.
+    """
+
+    def __init__(self) -> None:
+        self._worn: tuple[Layer, str, tuple[float, float], tuple[float, float]] | None = None
+
+    def put_on(self, layer: Layer) -> None:
+        """Give an image layer depth, and a CT that shows air the soft-tissue window."""
+        self.take_off()
+        if not hasattr(layer, "contrast_limits"):
+            return
+        found = (float(layer.contrast_limits[0]), float(layer.contrast_limits[1]))
+        rendering = str(layer.rendering)
+        if rendering == "mip":
+            layer.rendering = "attenuated_mip"
+        if layer.metadata.get("genesis", {}).get("unit") == "HU" and found[0] < _AIR_SHOWS:
+            layer.contrast_limits = window_limits(*WINDOWS["soft tissue"])
+        self._worn = layer, rendering, found, tuple(layer.contrast_limits)
+
+    def take_off(self) -> None:
+        """Give the layer its own rendering back, and its window unless it was changed meanwhile."""
+        if self._worn is None:
+            return
+        layer, rendering, found, given = self._worn
+        self._worn = None
+        layer.rendering = rendering
+        if tuple(layer.contrast_limits) == given:
+            layer.contrast_limits = found
 
 
 def _grid(buttons: list[QPushButton], columns: int) -> QGridLayout:

@@ -109,6 +109,26 @@ def test_planes_are_head_up_and_the_camera_is_given_back(docked: Any) -> None:
     assert list(viewer.mouse_move_callbacks) == []
 
 
+def test_a_lung_window_is_put_aside_in_3d_and_comes_back(docked: Any) -> None:
+    viewer, layer = docked.viewer, docked.layer
+    docked.window_controls.windows["lung"].click()
+    docked.plane_controls.volume.click()
+    assert layer.rendering == "attenuated_mip"
+    assert layer.contrast_limits == [-160, 240]
+    docked.plane_controls.planes["axial"].click()
+    assert layer.contrast_limits == [-1350, 150]
+    assert layer.rendering == "mip"
+    viewer.dims.ndisplay = 3
+    docked.window_controls.windows["bone"].click()
+    viewer.dims.ndisplay = 2
+    assert layer.contrast_limits == [-500, 1300]  # chosen in 3D: it stays
+    docked.window_controls.windows["lung"].click()
+    viewer.dims.ndisplay = 3
+    viewer.window.remove_dock_widget(docked)
+    assert layer.rendering == "mip"
+    assert layer.contrast_limits == [-1350, 150]
+
+
 def test_layers_outside_of_patient_space_keep_napari_s_camera(viewer: Any) -> None:
     viewer.add_image(np.zeros((4, 5, 6)), name="cells")
     dock = ScanDock(viewer)
