@@ -246,6 +246,7 @@ class PretrainDock(Dock):
 
     def _update_label(self) -> None:
         settings = self.config_form
+        settings.name.setPlaceholderText(free_name(runs_folder()))
         text = f"Train {settings.budget_sentence()} on {settings.device_sentence()}"
         self.set_primary(text, bool(self.cases.entries), "" if self.cases.entries else "add scans to the cases first")
 
