@@ -133,4 +133,7 @@ class LayerPicker(QWidget):
 
 
 def _is_volume(layer: Layer) -> bool:
-    return layer.ndim == 3 and not getattr(layer, "rgb", False) and not getattr(layer, "multiscale", False)
+    """Whether it is a 3D scan: no colour picture, no pyramid, no samples that a training shows."""
+    if getattr(layer, "rgb", False) or getattr(layer, "multiscale", False):
+        return False
+    return layer.ndim == 3 and "genesis samples" not in layer.metadata

@@ -32,7 +32,7 @@ def smoothed(values: np.ndarray, steps: float = 20.0) -> np.ndarray:
 LEGEND = (
     ("━━", BLUE, "training", "loss"),
     ("╍●╍", ORANGE, "validation", "validation loss"),
-    ("┈┈", GREY, "best constant", "validation mse_constant"),
+    ("┈┈", GREY, "best&nbsp;constant", "validation mse_constant"),
 )
 
 
@@ -147,7 +147,11 @@ def _sentence(curves: dict[str, Curve]) -> str:
         values: Any = curves.get(name, ([], []))[1]
         if values:
             newest = smoothed(np.asarray(values))[-1] if name == "loss" else values[-1]
-            said.append(f"<span style='color:{colour}'>{look}</span> {label} {newest:.4g}")
+            said.append(
+                f"<span style='color:{colour}'>{look}</span>&nbsp;{label}&nbsp;{newest:.4g}".replace(
+                    "best constant", "best&nbsp;constant"
+                )
+            )
     said += [_ratios(curves)] if "validation ratio" in curves else []
     return " &nbsp; ".join(said)
 

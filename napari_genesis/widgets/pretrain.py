@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from napari.utils.notifications import show_info
-from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
@@ -24,7 +22,7 @@ from napari_genesis.run_files import write_config
 from napari_genesis.widgets.cases import CaseList
 from napari_genesis.widgets.closing import ask_go_on
 from napari_genesis.widgets.pretrain_banner import Banner
-from napari_genesis.widgets.pretrain_inputs import extended, known_intensity, prepare_run
+from napari_genesis.widgets.pretrain_inputs import extended, known_intensity, prepare_run, start_prepared
 from napari_genesis.widgets.pretrain_settings import DEFAULT, PretrainSettings
 from napari_genesis.widgets.pretrain_view import TrainingView, end_sentence, kill_button
 from napari_genesis.widgets.runs import RunList, free_name, live_runs
@@ -90,7 +88,7 @@ class PretrainDock(Dock):
         config = config.replaced(intensity=config.intensity or known_intensity(self.cases.entries))
         self._run = run
         job = ThreadJob(partial(prepare_run, self.cases.entries, run), name="prepare cases")
-        job.ended.connect(partial(_start_prepared, run, config, ref(self)))
+        job.ended.connect(partial(start_prepared, run, config, ref(self)))
         self.watch(job)
         job.start()
 
@@ -248,6 +246,7 @@ class PretrainDock(Dock):
 
     def _update_label(self) -> None:
         settings = self.config_form
+        settings.name.setPlaceholderText(free_name(runs_folder()))
         text = f"Train {settings.budget_sentence()} on {settings.device_sentence()}"
         self.set_primary(text, bool(self.cases.entries), "" if self.cases.entries else "add scans to the cases first")
 
@@ -296,17 +295,3 @@ class PretrainDock(Dock):
         if follower is not None and follower.running and follower.state.active and not follower.leave_running:
             show_info(f"'{follower.run_dir.name}' is being stopped and saved, as its dock is gone; it can be resumed.")
         super().shutdown()
-
-
-def _start_prepared(run: Path, config: PretrainConfig, dock_ref: ref[PretrainDock], state: JobState) -> None:
-    """Go on from the prepared cases to the training itself."""
-    dock = dock_ref()
-    if dock is None or dock.closed or not isalive(dock) or state.state != "finished":
-        return
-    try:
-        write_config(run, config.replaced(cases=tuple(state.result["paths"])))
-    except (OSError, GenesisError) as error:
-        shutil.rmtree(run, ignore_errors=True)
-        dock.show_error(f"the run could not be written: {error}")
-        return
-    dock.launch(run)

@@ -6,18 +6,31 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+from weakref import ref
 
 import numpy as np
+from qtpy.compat import isalive
 
 from genesis3d.errors import GenesisError, RunError
 from genesis3d.events import Control, Event, Finished, Started, Stepped, Warned
 from genesis3d.intensity import CtIntensity, Intensity
 from genesis3d.volume import Volume
 from genesis3d.workflows.pretrain_config import PretrainConfig
+from napari_genesis.jobs import JobState
+from napari_genesis.run_files import write_config
 from napari_genesis.widgets.case_entries import CaseEntry
 from napari_genesis.widgets.status import memory
 
-__all__ = ["equals_its_file", "extended", "known_intensity", "prepare_cases", "prepare_run", "training_memory"]
+__all__ = [
+    "equals_its_file",
+    "extended",
+    "known_intensity",
+    "prepare_cases",
+    "prepare_run",
+    "start_prepared",
+    "training_memory",
+]
 
 # Measured with the 3D U-Net, 32 bits, forward and backward: float32 values kept per voxel and channel of width.
 ACTIVATIONS_PER_VOXEL = 32
@@ -93,6 +106,20 @@ def prepare_run(entries: Sequence[CaseEntry], run: Path, control: Control) -> It
     finally:
         if not done:
             shutil.rmtree(run, ignore_errors=True)
+
+
+def start_prepared(run: Path, config: PretrainConfig, dock_ref: ref[Any], state: JobState) -> None:
+    """Let the dock, if it is still there, train on the cases that :func:`prepare_run` has prepared."""
+    dock = dock_ref()
+    if dock is None or dock.closed or not isalive(dock) or state.state != "finished":
+        return
+    try:
+        write_config(run, config.replaced(cases=tuple(state.result["paths"])))
+    except (OSError, GenesisError) as error:
+        shutil.rmtree(run, ignore_errors=True)
+        dock.show_error(f"the run could not be written: {error}")
+        return
+    dock.launch(run)
 
 
 def training_memory(config: PretrainConfig) -> int:

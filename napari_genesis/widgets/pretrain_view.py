@@ -54,10 +54,12 @@ class TrainingView(QWidget):
         layout.addWidget(self.plot)
         layout.addLayout(row)
         layout.addWidget(self.log_fold)
+        self.hide()  # until there is something to show
 
     def follow(self, follower: RunFollower) -> None:
         """Show the run of ``follower`` from now on."""
         self._run, self._newest = follower.run_dir, ""
+        self.show()
         self.plot.clear()
         self.log.clear()
         follower.changed.connect(self._on_progress)

@@ -16,8 +16,17 @@ from genesis3d.transforms import chain_preset
 from napari_genesis.widgets.preview_box import Grid, ScanBox
 from napari_genesis.widgets.preview_engine import Resolver
 from napari_genesis.widgets.preview_face import CHAIN, SIZE, PreviewFace
-from napari_genesis.widgets.preview_model import (Frame, Shown, Triple, centred, clip_start, python_snippet,
-                                                  random_start, resolve, resolve_training)  # fmt: skip
+from napari_genesis.widgets.preview_model import (
+    Frame,
+    Shown,
+    Triple,
+    centred,
+    clip_start,
+    python_snippet,
+    random_start,  # fmt: skip
+    resolve,
+    resolve_training,
+)
 from napari_genesis.widgets.preview_scan import LayerScan, refusal
 from napari_genesis.widgets.preview_training import Training, same_scan
 

@@ -96,6 +96,7 @@ class SampleLayers:
                 translate=place["corner"] + np.array([0.0, down, 0.0]),
                 units=place["units"],
                 axis_labels=place["axis_labels"],
+                metadata={"genesis samples": True},
             )
         self._viewer.layers.selection = {layer for layer in selection if layer in self._viewer.layers}
         self._viewer.layers.selection.active = active

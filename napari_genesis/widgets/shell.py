@@ -15,6 +15,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QDialog,
     QHBoxLayout,
     QLabel,
@@ -266,10 +267,13 @@ class Dock(QWidget):
         super().showEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # Qt's name
-        """Enter starts, Esc stops."""
+        """Enter starts, or presses the button that has the focus; Esc stops."""
         enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
         escape = event.key() == Qt.Key.Key_Escape
-        if self.primary.isEnabled() and (escape if self.running else enter):
+        focus = self.focusWidget()
+        if enter and isinstance(focus, QAbstractButton) and focus is not self.primary:
+            focus.click()
+        elif self.primary.isEnabled() and (escape if self.running else enter):
             self._on_primary()
         else:
             super().keyPressEvent(event)

@@ -84,30 +84,39 @@ class StatusArea(QWidget):
     def show_state(self, state: JobState) -> None:
         """Show a job: bar and facts while it runs, the error when it failed."""
         self.bar.setVisible(state.active)
-        self._show_progress(state)
-        pieces = [state.device, f"{state.precision} bit" if state.precision.isdigit() else state.precision]
+        total = state.total or 0
+        self.bar.setRange(0, total)
+        self.bar.setValue(min(state.step, total))
+        progress = _progress(state)
+        self.bar.setFormat(progress)
+        # a bar without a known end shows no text
+        pieces = [progress if state.active and not total else "", state.device, _bits(state.precision)]
         pieces.append(memory(state.memory) if state.memory else "")
-        if state.active or any(pieces):
+        if any(pieces):
             self.show_facts("  ·  ".join(piece for piece in pieces if piece))
-        self.show_warning("  ".join(state.warnings[-3:]))
+        self.show_warning("\n⚠ ".join(state.warnings[-3:]))
         if state.state == "failed":
             self.show_error(state.message, self.way_out.text(), self._act)
         elif state.active:
             self.show_error("")
 
-    def _show_progress(self, state: JobState) -> None:
-        total = state.total or 0
-        self.bar.setRange(0, total)
-        self.bar.setValue(min(state.step, total))
-        parts = [f"{state.unit} {state.step} / {total}" if total else (state.what or "working")]
-        if state.state == "cancelling":
-            parts = ["stopping ..."]
-        elif state.rate:
-            parts.append(f"{state.rate:.1f} /s" if state.rate >= 0.1 else f"{1 / state.rate:.0f} s each")
-        if state.seconds_left is not None and state.state == "running":
-            parts.append(f"{duration(state.seconds_left)} left")
-        self.bar.setFormat("  ·  ".join(parts))
-
     def _on_way_out(self) -> None:
         if self._act is not None:
             self._act()
+
+
+def _progress(state: JobState) -> str:
+    """Return how far a job is, how fast, and how long it still takes, as far as is known."""
+    if state.state == "cancelling":
+        return "stopping ..."
+    done = f" {state.step} / {state.total}" if state.total else f" {state.step}" if state.step else ""
+    parts = [f"{state.unit}{done}" if done else (state.what or "working")]
+    if state.rate:
+        parts.append(f"{state.rate:.1f} /s" if state.rate >= 0.1 else f"{1 / state.rate:.0f} s each")
+    if state.seconds_left is not None and state.state == "running":
+        parts.append(f"{duration(state.seconds_left)} left")
+    return "  ·  ".join(parts)
+
+
+def _bits(precision: str) -> str:
+    return f"{precision} bit" if precision.isdigit() else precision

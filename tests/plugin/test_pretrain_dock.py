@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from genesis3d.workflows.pretrain_config import PretrainConfig
 from napari_genesis import devices, jobs
 from napari_genesis.layers import add_volume
 from napari_genesis.run_files import write_config
+from napari_genesis.widgets import closing
 from napari_genesis.widgets.plots import CurvePlot, smoothed
 from napari_genesis.widgets.pretrain import PretrainDock
 from napari_genesis.widgets.pretrain_inputs import equals_its_file, extended
@@ -289,7 +292,40 @@ def test_a_training_told_to_go_on_is_found_again_and_stopped(dock, qtbot, make_n
     qtbot.keyClick(again, Qt.Key.Key_Escape)
     qtbot.waitUntil(lambda: not again.follower.running, timeout=10000)
     assert RunDir(run).state() == "stopped"
-    assert not children()
+    qtbot.waitUntil(lambda: not children(), timeout=10000)
+
+
+def test_the_question_on_closing(make_napari_viewer, monkeypatch, qtbot) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock = PretrainDock(viewer)
+    viewer.window.add_dock_widget(dock)
+    monkeypatch.setattr(closing._Question, "exec", lambda self: self.go_on.click())
+    assert closing.ask_go_on(dock, "a") == "go on"
+    monkeypatch.setattr(closing._Question, "exec", lambda self: self.defaultButton().click())
+    assert closing.ask_go_on(dock, "a") == "stop"
+    monkeypatch.setattr(closing, "SECONDS", 0)
+    monkeypatch.setattr(closing._Question, "exec", lambda self: qtbot.wait(50))
+    assert closing.ask_go_on(dock, "a") == "stop"
+    viewer.window._qt_window.hide()
+    monkeypatch.setattr(closing._Question, "exec", None)
+    assert closing.ask_go_on(dock, "a") == "stop"
+
+
+@pytest.mark.usefixtures("fake_training")
+def test_a_dock_that_trained_is_collected(make_napari_viewer, qtbot) -> None:
+    viewer = make_napari_viewer()
+    dock = PretrainDock(viewer)
+    viewer.window.add_dock_widget(dock)
+    started(dock, qtbot)
+    gone = weakref.ref(dock)
+    viewer.window.remove_dock_widget(dock)
+    dock.deleteLater()
+    del dock
+    qtbot.wait(50)
+    gc.collect()
+    assert gone() is None
+    assert current_pretrain_config() is None
+    qtbot.waitUntil(lambda: not children(), timeout=15000)
 
 
 @pytest.mark.usefixtures("fake_training")

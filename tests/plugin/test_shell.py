@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QTextBrowser
 from genesis3d.events import Finished, Started, Stepped
 from napari_genesis.jobs import JobState, ThreadJob
 from napari_genesis.widgets.shared import Store, current_pretrain_config, offer_pretrain_config
-from napari_genesis.widgets.shell import Dock, LayerPicker, duration, memory
+from napari_genesis.widgets.shell import Dock, LayerPicker, StatusArea, duration, memory
 
 RUNNING: list[bool] = []
 
@@ -169,6 +169,15 @@ def test_errors_have_a_way_out_and_follow_the_theme(make_napari_viewer, qtbot) -
     assert dock.status.error.styleSheet() != dark
     dock.status.show_state(JobState(state="failed", message="disk is full"))
     assert dock.status.error.text() == "✖ disk is full"
+
+
+def test_a_job_without_a_known_end_says_how_far_it_is(qtbot) -> None:
+    status = StatusArea()
+    status.show_state(JobState(state="running", step=12, rate=0.05, device="cpu", warnings=("a", "b")))
+    assert status.facts.text() == "step 12  ·  20 s each  ·  cpu"
+    assert status.warning.text() == "⚠ a\n⚠ b"
+    status.show_state(JobState(state="cancelling", step=12, total=20, device="cpu"))
+    assert status.bar.format() == "stopping ..."
 
 
 def test_help_opens_a_page(make_napari_viewer, qtbot) -> None:
