@@ -127,7 +127,7 @@ def test_a_row_goes_to_its_region_and_a_click_marks_its_row(dock: AnomalyDock, v
     regions = shown(dock, "regions")
     place = np.round(regions.world_to_data(viewer.dims.point)).astype(int)
     assert regions.data[tuple(place)] == 1
-    np.testing.assert_allclose(viewer.camera.center[-2:], viewer.dims.point[-2:])
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], viewer.dims.point[-2:])
     dock.panel.table.clearSelection()
     event = SimpleNamespace(
         type="mouse_press", position=viewer.dims.point, view_direction=None, dims_displayed=list(viewer.dims.displayed)
@@ -165,12 +165,21 @@ def test_the_slider_acts_at_once_in_place_and_the_table_follows(dock: AnomalyDoc
 def test_lungs_painted_over_change_the_map(dock: AnomalyDock, viewer: Any, qtbot: Any) -> None:
     make_map(dock, qtbot)
     lungs = shown(dock, "lungs")
-    lungs.data_setitem(np.nonzero(lungs.data == 1), 0)
+    before = dock.map.regions[0].region.volume_ml
+    viewer.dims.set_point(0, lungs.data_to_world(MIDDLE)[0])
+    lungs.selected_label, lungs.brush_size = 0, 40
+    lungs.paint(MIDDLE, 0)
+    settle(dock, qtbot)
+    assert not shown(dock, "score").data[MIDDLE]
+    assert sum(item.region.volume_ml for item in dock.map.regions) < before
+    lungs.data = np.where(lungs.data == 1, 0, lungs.data)
     settle(dock, qtbot)
     assert dock.panel.table.rowCount() == 0
-    assert not shown(dock, "score").data[MIDDLE]
     assert dock.map.lungs_from == "layer"
     assert not (dock.map.lungs.data == 1).any()
+    lungs.data = np.zeros_like(lungs.data)
+    settle(dock, qtbot)
+    assert "got one without any voxel" in dock.status.error.text()
 
 
 def test_saved_files_are_those_of_the_command(
