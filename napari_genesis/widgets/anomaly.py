@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QCheckBox, QFileDialog
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QSizePolicy
 
 from genesis3d.errors import GenesisError
 from genesis3d.workflows.anomaly import AnomalySettings
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["AnomalyDock"]
 
 FOUND, WHOLE = "found in the CT", "the whole scan (no CT in HU)"
+LONGEST = 14  # letters of a scan's name on the button
 SHOWN = ("overlap", "device")
 MORE = ("window", "batch", "precision", "threads", "smooth", "rim_mm")
 
@@ -59,6 +60,7 @@ class AnomalyDock(Dock):
         self._named: tuple[str, str] = ("", "")
         self._maps: dict[tuple[str, str], MapLayers] = {}
         self._like: Any = None
+        self.primary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._connect()
         self._describe()
 
@@ -209,7 +211,8 @@ class AnomalyDock(Dock):
         speed = self.store.get(f"speed {device}")
         part = in_hu or self.lungs_picker.layer is not None
         seconds = guess_seconds(card, shape, self.config, speed, part)
-        self.set_primary(f"Map {layer.name} ({size}) on {device.upper()}, about {duration(_rounded(seconds))}")
+        about = f"on {device.upper()}, about {duration(_rounded(seconds))}"
+        self.set_primary(f"Map {_short(layer.name)} ({size}) {about}", why=f"map {layer.name} ({size}) {about}")
 
     def _learn_speed(self, request: Request, state: JobState) -> None:
         """Remember how fast this machine was, for the next guess."""
@@ -230,6 +233,11 @@ class AnomalyDock(Dock):
         name, _kind = QFileDialog.getSaveFileName(self, "Export the regions", "regions.csv", "CSV (*.csv)")
         if name:
             self.export(name)
+
+
+def _short(name: str) -> str:
+    """A layer's name as far as the button has room for it; all of it stands in the tooltip."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1].rstrip()}…"
 
 
 def _rounded(seconds: float) -> float:

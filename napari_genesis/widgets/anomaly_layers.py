@@ -87,8 +87,7 @@ class MapLayers:
     def show_score(self, score: Volume, lungs: Volume) -> None:
         """Show another score, from edited lungs, in the same layer."""
         np.copyto(self.score_volume.data, score.data)
-        if (lungs.data > 0).any():
-            self._box = bounds(lungs.data[0] > 0)
+        self._box = bounds(lungs.data[0] > 0)
         self._redraw("score")
 
     def _redraw(self, role: str) -> None:

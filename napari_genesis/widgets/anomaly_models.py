@@ -37,8 +37,7 @@ def describe_card(card: ModelCard) -> str:
         facts.append(f"{card.step:,} steps")
     if "ratio" in card.metrics:
         facts.append(f"error {card.metrics['ratio']:.2f} of a constant's")
-    fit = [f"{key} {value:g}" for key, value in card.intensity.to_dict().items() if key != "name"]
-    scans = [f"{card.intensity.name} intensities ({', '.join(fit)})" if fit else f"{card.intensity.name} intensities"]
+    scans = [_intensity(card)]
     if card.spacing is not None:
         scans.append(" x ".join(f"{s:.2f}" for s in reversed(card.spacing)) + " mm")
     lines = [" · ".join(facts), " · ".join(scans), card.licence[:120]]
@@ -144,6 +143,13 @@ class ModelPicker(QWidget):
         name, _kind = QFileDialog.getOpenFileName(self, "Open a model", "", "Models (*.safetensors)")
         if name:
             self.set_path(name)
+
+
+def _intensity(card: ModelCard) -> str:
+    """Say which values the model knows: ``CT, -1000 to 1000 HU``, ``percentile 0.5 to 99.5``."""
+    values = card.intensity.to_dict()
+    name, unit = ("CT,", " HU") if card.intensity.name == "ct" else (card.intensity.name, "")
+    return f"{name} {values['low']:g} to {values['high']:g}{unit}" if {"low", "high"} <= set(values) else name
 
 
 def _has_weights(run: Path) -> bool:

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QVB
 from superqt import QLabeledDoubleSlider
 
 from napari_genesis.jobs import JobState, ThreadJob
-from napari_genesis.layers import view_point
+from napari_genesis.layers import view_point, volume_from_layer
 from napari_genesis.widgets.anomaly_regions import MOST_ROWS, RegionTable
 from napari_genesis.widgets.anomaly_work import refining
 from napari_genesis.widgets.parts import form_layout
@@ -182,11 +182,12 @@ class ResultPanel(QWidget):
             self._edit.start()
 
     def _edited_lungs(self) -> Any:
-        """Return a copy of the lungs painted in, or None while they are as they were scored."""
-        if not self._lungs_edited or self.layers is None:
+        """Return the lungs as painted, or None while they are as they were scored."""
+        layer = None if self.layers is None else self.layers.layer("lungs")
+        if not self._lungs_edited or layer is None:
             return None
         self._lungs_edited = False
-        return self.layers.lungs_volume.with_data(self.layers.lungs_volume.data.copy())
+        return volume_from_layer(layer)
 
     def _on_refined(self, state: JobState | None) -> None:
         if state is not None and state.state == "failed":
@@ -225,9 +226,9 @@ class ResultPanel(QWidget):
         first = dims.ndim - 3
         dims.set_point(range(first, dims.ndim), tuple(float(v) for v in point))
         shown = [axis - first for axis in dims.displayed[-3:] if axis >= first]
-        centre = np.asarray(self.viewer.camera.center, dtype=float)
+        centre = np.asarray(self.viewer.scene.camera.center, dtype=float)
         centre[-len(shown) :] = [point[axis] for axis in shown]
-        self.viewer.camera.center = tuple(centre)
+        self.viewer.scene.camera.center = tuple(centre)
 
     def _on_mouse(self, viewer: ViewerModel, event: Any) -> Any:
         """A click on a region marks its row; a drag is napari's."""

@@ -63,12 +63,13 @@ def refining(
     """Return the work of finding the regions anew: another threshold, another least size, or edited ``lungs``."""
 
     def work(control: Control) -> Iterator[Event]:
-        from genesis3d.workflows.anomaly_map import find, score_map
+        from genesis3d.workflows.anomaly_map import check_lungs, find, score_map
 
         after = before
         if lungs is not None:
-            score = score_map(before.difference, lungs, before.settings.smooth, before.settings.rim_mm)
-            after = replace(before, lungs=lungs, score=score, lungs_from="layer")
+            inside = check_lungs(lungs, before.scan)  # a copy: painting goes on meanwhile
+            score = score_map(before.difference, inside, before.settings.smooth, before.settings.rim_mm)
+            after = replace(before, lungs=inside, score=score, lungs_from="layer")
         if control() == "run":
             labels, found = find(after.score, threshold, after.lungs, after.scan, after.difference, least_ml)
             settings = after.settings.replaced(threshold=threshold, least_ml=least_ml)
