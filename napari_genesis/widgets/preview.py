@@ -36,6 +36,7 @@ class PreviewDock(PreviewFace):
         self._start: model.Triple = (0, 0, 0)
         self._shape: model.Triple | None = None  # of the scan the box lies in
         self._frame: model.Frame | None = None
+        self._at: tuple[float, float, float] | None = None
         self._training: Training | None = None
         self.scan = LayerScan(self)
         self.box = ScanBox(self.viewer, self)
@@ -219,12 +220,15 @@ class PreviewDock(PreviewFace):
         if self.closed:
             return
         self.show_error("")
+        fresh = self._at != shown.geometry.origin  # elsewhere: the viewer's slices are others of the sub-volume
+        self._at = shown.geometry.origin
         self.views.show_voxels(shown.arrays, shown.geometry, shown.unit)
         self.outcome.setText(f"outcome: {shown.outcome}")
         self.chain.set_drawn(shown.pairs.params)
         if self._training is not None:
             self._show_place_of(shown)
-        self._follow()
+        if fresh:
+            self._follow()
 
     def _on_failed(self, sentence: str) -> None:
         """What was shown no longer belongs to the settings: say so, and why."""

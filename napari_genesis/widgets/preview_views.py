@@ -156,8 +156,9 @@ class DifferenceView(QWidget):
         if self._geometry is None:
             return
         for axis, (value, size) in enumerate(zip(index, self._geometry.shape, strict=True)):
-            if -0.5 <= value < size - 0.5:
-                self.model.dims.set_current_step(axis, round(value))
+            step = round(value)
+            if 0 <= step < size and self.model.dims.current_step[axis] != step:
+                self.model.dims.set_current_step(axis, step)
 
     def set_overlay(self, overlay: bool) -> None:
         """Lay the difference over the original in one canvas, or show the three side by side."""
