@@ -13,20 +13,10 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from genesis3d.rng import Address
 from genesis3d.transforms import chain_preset
+from napari_genesis.widgets import preview_model as model
 from napari_genesis.widgets.preview_box import Grid, ScanBox
 from napari_genesis.widgets.preview_engine import Resolver
 from napari_genesis.widgets.preview_face import CHAIN, SIZE, PreviewFace
-from napari_genesis.widgets.preview_model import (
-    Frame,
-    Shown,
-    Triple,
-    centred,
-    clip_start,
-    python_snippet,
-    random_start,  # fmt: skip
-    resolve,
-    resolve_training,
-)
 from napari_genesis.widgets.preview_scan import LayerScan, refusal
 from napari_genesis.widgets.preview_training import Training, same_scan
 
@@ -43,9 +33,10 @@ class PreviewDock(PreviewFace):
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(viewer, parent)
-        self._start: Triple = (0, 0, 0)
-        self._shape: Triple | None = None  # of the scan the box lies in
-        self._frame: Frame | None = None
+        self._start: model.Triple = (0, 0, 0)
+        self._shape: model.Triple | None = None  # of the scan the box lies in
+        self._frame: model.Frame | None = None
+        self._at: tuple[float, float, float] | None = None
         self._training: Training | None = None
         self.scan = LayerScan(self)
         self.box = ScanBox(self.viewer, self)
@@ -54,8 +45,6 @@ class PreviewDock(PreviewFace):
         self._on_theme()
         self._on_view()
         self._choose_layer()
-
-    # the family's verbs
 
     def start(self) -> None:
         """Draw anew: another seed."""
@@ -85,7 +74,7 @@ class PreviewDock(PreviewFace):
         self.views.shut()
 
     @property
-    def frame(self) -> Frame | None:
+    def frame(self) -> model.Frame | None:
         """What is shown, or being made; None without a scan."""
         return self._frame
 
@@ -94,10 +83,8 @@ class PreviewDock(PreviewFace):
         if self._frame is None:
             self.show_error("copy as Python: expected a box in a scan, got none")
             return
-        QApplication.clipboard().setText(python_snippet(self._frame))
+        QApplication.clipboard().setText(model.python_snippet(self._frame))
         self.status.show_facts("Python copied to the clipboard")
-
-    # wiring
 
     def _connect(self) -> None:
         self.layers.changed.connect(self._on_layer)
@@ -160,7 +147,7 @@ class PreviewDock(PreviewFace):
         self.set_primary(self.verb)
         if self._shape != volume.geometry.shape:
             self._shape = volume.geometry.shape
-            self._start = centred(self.place.size3, self._shape)
+            self._start = model.centred(self.place.size3, self._shape)
         self._update()
         self._on_window()
 
@@ -174,7 +161,7 @@ class PreviewDock(PreviewFace):
             self.outcome.setText("" if self.scan.error else EMPTY)
             self.set_primary(self.verb, False, EMPTY)
 
-    def _on_dragged(self, start: Triple) -> None:
+    def _on_dragged(self, start: model.Triple) -> None:
         self._start = start
         self._moved()
 
@@ -187,13 +174,13 @@ class PreviewDock(PreviewFace):
 
     def _on_centre(self) -> None:
         if self.scan.volume is not None:
-            self._start = centred(self.place.size3, self.scan.volume.geometry.shape)
+            self._start = model.centred(self.place.size3, self.scan.volume.geometry.shape)
             self._moved()
 
     def _on_random(self) -> None:
         if self.scan.volume is not None and self.scan.scale is not None:
             address = Address(randbelow(2**31))
-            self._start = random_start(self.place.size3, self.scan.volume, self.scan.scale, address)
+            self._start = model.random_start(self.place.size3, self.scan.volume, self.scan.scale, address)
             self._moved()
             self.box.go()
 
@@ -215,30 +202,33 @@ class PreviewDock(PreviewFace):
         if self._training is not None:
             maker = self._training.maker
             voxels = int(np.prod(maker.sampler.config.patch))
-            self.resolver.ask(partial(resolve_training, maker, chain, seed, step, slot), voxels)
+            self.resolver.ask(partial(model.resolve_training, maker, chain, seed, step, slot), voxels)
             return
         if self.scan.volume is None or self.scan.scale is None or self.scan.grid is None:
             return
         size = self.place.size3
-        self._start = clip_start(self._start, size, self.scan.grid.shape)
-        self._frame = Frame(self.scan.volume, self.scan.scale, self._start, size, chain, seed, step, slot)
+        self._start = model.clip_start(self._start, size, self.scan.grid.shape)
+        self._frame = model.Frame(self.scan.volume, self.scan.scale, self._start, size, chain, seed, step, slot)
         self._show_box(self.scan.grid, self._start, size)
-        self.resolver.ask(partial(resolve, self._frame), int(np.prod(size)))
+        self.resolver.ask(partial(model.resolve, self._frame), int(np.prod(size)))
 
-    def _show_box(self, grid: Grid, start: Triple, size: Triple) -> None:
+    def _show_box(self, grid: Grid, start: model.Triple, size: model.Triple) -> None:
         self.box.show(grid, start, size)
         self.place.set_place(f"first voxel (x, y, z) {start[2]}, {start[1]}, {start[0]}")
 
-    def _on_shown(self, shown: Shown) -> None:
+    def _on_shown(self, shown: model.Shown) -> None:
         if self.closed:
             return
         self.show_error("")
+        fresh = self._at != shown.geometry.origin  # elsewhere: the viewer's slices are others of the sub-volume
+        self._at = shown.geometry.origin
         self.views.show_voxels(shown.arrays, shown.geometry, shown.unit)
         self.outcome.setText(f"outcome: {shown.outcome}")
         self.chain.set_drawn(shown.pairs.params)
         if self._training is not None:
             self._show_place_of(shown)
-        self._follow()
+        if fresh:
+            self._follow()
 
     def _on_failed(self, sentence: str) -> None:
         """What was shown no longer belongs to the settings: say so, and why."""
@@ -280,8 +270,6 @@ class PreviewDock(PreviewFace):
             index = self.scan.grid.to_index(np.asarray(dims.point[extra:], dtype=float))
             self.views.set_index(tuple(index - np.asarray(self._frame.start)))
 
-    # as training
-
     def _on_source(self, training: Training | None) -> None:
         """Show a training's own sub-volumes from now on, or the box again."""
         self._training = training
@@ -295,14 +283,14 @@ class PreviewDock(PreviewFace):
         self._on_window()
         self._update()
 
-    def _show_place_of(self, shown: Shown) -> None:
+    def _show_place_of(self, shown: model.Shown) -> None:
         """Say which case the training drew from, and draw the box where that scan is open."""
         training = self._training
         assert training is not None
         sampler, place = training.maker.sampler, shown.pairs.locations[0]
         volume = sampler.volumes[place.case]
         size, address = sampler.config.patch, self.address.value
-        self._frame = Frame(volume, sampler.scales[place.case], place.start, size, self.chain.value, *address)
+        self._frame = model.Frame(volume, sampler.scales[place.case], place.start, size, self.chain.value, *address)
         notes = training.describe(place.case, self.address.seed.value(), self.chain.value)
         if self.scan.volume is not None and self.scan.grid is not None and same_scan(self.scan.volume, volume):
             corner = self.scan.volume.geometry.to_index(shown.geometry.origin)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -38,6 +38,8 @@ class Resolver(QObject):
     at once.  While one is in work only the latest of the further wishes is kept.
     """
 
+    seconds_per_voxel: ClassVar[float | None] = None  # as last measured in this process; None before the first
+
     resolved = Signal(object)  # Shown
     failed = Signal(str)  # one sentence
 
@@ -45,7 +47,6 @@ class Resolver(QObject):
         super().__init__(parent)
         self._wish: tuple[Callable[[], Shown], int] | None = None
         self._generation = 0  # answers to wishes of an earlier one are dropped
-        self._seconds_per_voxel: float | None = None
         self._job: ThreadJob | None = None
         self._jobs: list[ThreadJob] = []
         self.destroyed.connect(partial(close_jobs, self._jobs))
@@ -83,7 +84,7 @@ class Resolver(QObject):
             return
         function, voxels = self._wish
         self._wish = None
-        if self._seconds_per_voxel is None or self._seconds_per_voxel * voxels > DIRECT_S:
+        if self.seconds_per_voxel is None or self.seconds_per_voxel * voxels > DIRECT_S:
             self._start(function, voxels)
             return
         try:
@@ -96,11 +97,11 @@ class Resolver(QObject):
     def _timed(self, function: Callable[[], Shown], voxels: int) -> Shown:
         begun = time.perf_counter()
         answer = function()
-        self._seconds_per_voxel = (time.perf_counter() - begun) / max(voxels, 1)
+        Resolver.seconds_per_voxel = (time.perf_counter() - begun) / max(voxels, 1)
         return answer
 
     def _start(self, function: Callable[[], Shown], voxels: int) -> None:
-        answers, generation, first = self._answer, self._generation, self._seconds_per_voxel is None
+        answers, generation, first = self._answer, self._generation, self.seconds_per_voxel is None
 
         def work(control: Control) -> Iterator[Event]:
             function() if first else None  # libraries are loaded and kernels compiled by then: the second is measured

@@ -52,7 +52,7 @@ class DifferenceView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.model = ViewerModel(title="Preview")
-        self.viewer = self._make_viewer()
+        self.viewer: QtViewer | None = self._make_viewer()
         self._shown_in: ref[QWidget] | None = None
         self.readout = QLabel(" ")
         self.readout.setTextFormat(Qt.TextFormat.PlainText)
@@ -82,16 +82,19 @@ class DifferenceView(QWidget):
     def showEvent(self, event: Any) -> None:  # Qt's name
         """A dock that is floated or docked again is in another window: its canvas needs a graphics context of it."""
         known, self._shown_in = self._shown_in, ref(self.window())
-        if known is not None and known() is not self.window() and self._geometry is not None:
-            before, self.viewer = self.viewer, self._make_viewer()
-            self.layout().replaceWidget(before, self.viewer)
-            before.close()
-        self.viewer.canvas.native.show()
+        before = self.viewer
+        if before is not None:
+            if known is not None and known() is not self.window() and self._geometry is not None:
+                self.viewer = self._make_viewer()
+                self.layout().replaceWidget(before, self.viewer)
+                before.close()
+            self.viewer.canvas.native.show()
         super().showEvent(event)
 
     def hideEvent(self, event: Any) -> None:  # Qt's name
         """Nothing may be drawn while the window, and with it the graphics context, changes."""
-        self.viewer.canvas.native.hide()
+        if self.viewer is not None:
+            self.viewer.canvas.native.hide()
         super().hideEvent(event)
 
     def sizeHint(self) -> QSize:  # noqa: D102 (Qt's name)
@@ -153,8 +156,9 @@ class DifferenceView(QWidget):
         if self._geometry is None:
             return
         for axis, (value, size) in enumerate(zip(index, self._geometry.shape, strict=True)):
-            if -0.5 <= value < size - 0.5:
-                self.model.dims.set_current_step(axis, round(value))
+            step = round(value)
+            if 0 <= step < size and self.model.dims.current_step[axis] != step:
+                self.model.dims.set_current_step(axis, step)
 
     def set_overlay(self, overlay: bool) -> None:
         """Lay the difference over the original in one canvas, or show the three side by side."""
@@ -188,7 +192,9 @@ class DifferenceView(QWidget):
         self.model.cursor.events.position.disconnect(self._on_cursor)
         self.model.layers.clear()
         self._buffers, self._geometry = (), None
-        self.viewer.close()
+        viewer, self.viewer = self.viewer, None  # this widget may outlive its viewer in a caller's hands
+        if viewer is not None:
+            viewer.close()
 
     def _prepare_model(self) -> None:
         grid = self.model.canvas.grid

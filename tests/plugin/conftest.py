@@ -47,7 +47,8 @@ def _left_behind(held: Sequence[Any] = ()) -> list[str]:
     windows = [w for w in QApplication.topLevelWidgets() if _alive(w) and _ours(w)]
     left = [f"window {_kind(w)}" for w in windows if w.isVisible() or not any(owner in held for owner in _owners(w))]
     for thing in gc.get_objects():
-        if not issubclass(type(thing), QThread | QTimer) or not _alive(thing):  # isinstance would wake lazy objects
+        # by type(): isinstance asks objects for their __class__, which some of torch's answer with a warning
+        if not issubclass(type(thing), QThread | QTimer) or not _alive(thing):
             continue
         if isinstance(thing, QThread):
             if thing.isRunning() and thing is not QThread.currentThread() and _ours(thing):
