@@ -1,7 +1,7 @@
 # Two commands do everything, set-up included:
 #   make run              open napari on the phantom (SCAN=path for a scan of yours); without a display, take screenshots
 #   make test             lint, types, import contracts, all tests
-# Further: make bench, make screenshots, make format, make clean
+# Further: make bench, make screenshots (the pictures in docs), make format, make clean
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -9,6 +9,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SCAN ?=
+# for `make screenshots`: scans to train on, or a model in place of training, and for how long to train
+CASES ?=
+MODEL ?=
+MINUTES ?= 1
 SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
 # tests never open windows on a real screen where a virtual one can be had
 HEADLESS = $(if $(shell command -v xvfb-run),$(SCREEN))
@@ -57,7 +61,8 @@ bench: $(VENV)/.ready system
 	$(BIN)/python -m benchmarks
 
 screenshots: $(VENV)/.ready system
-	$(SCREEN) $(BIN)/python docs/make_screenshots.py $(if $(SCAN),--scan "$(SCAN)")
+	$(SCREEN) $(BIN)/python -m napari_genesis.tour --screenshots docs/images --minutes $(MINUTES) \
+	  $(if $(SCAN),--scan "$(SCAN)") $(if $(CASES),--cases $(CASES)) $(if $(MODEL),--model "$(MODEL)")
 
 format: $(VENV)/.ready
 	$(BIN)/ruff format .

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,7 +54,8 @@ def series_of_file(path: Path) -> list[SeriesInfo]:
     """Return the one entry of an image file, from its header alone."""
     from genesis3d.io.itk import geometry_from_itk
 
-    reader, _ = _inspect(path)
+    with _alone(path) as file:
+        reader, _ = _inspect(path, file)
     size, spacing = reader.GetSize(), reader.GetSpacing()
     directions = np.reshape(reader.GetDirection(), (len(size), -1))[:3, :3].ravel().tolist()
     problem = None
@@ -83,12 +87,13 @@ def read_file(path: Path, channel: int | None = None) -> Volume:
     """
     from genesis3d.io.itk import volume_from_image
 
-    reader, header = _inspect(path)
-    chosen = _chosen(path, _channels(reader), channel)
-    zeroed = require_complete(path, header) if isinstance(header, NiftiHeader) else 0
+    with _alone(path) as file:
+        reader, header = _inspect(path, file)
+        chosen = _chosen(path, _channels(reader), channel)
+        zeroed = require_complete(path, header) if isinstance(header, NiftiHeader) else 0
+        image = _load(path, reader, chosen, checked=isinstance(header, NiftiHeader))
     modality, unit = _said_modality(reader)
     try:
-        image = _load(path, reader, chosen, checked=isinstance(header, NiftiHeader))
         volume = volume_from_image(image, name=stem_of(path), source=str(path), modality=modality, unit=unit)
     except GeometryError as error:
         raise ScanError(f"{path}: {error}") from error
@@ -97,7 +102,23 @@ def read_file(path: Path, channel: int | None = None) -> Volume:
     return note_padding(guess_ct(require_numbers(volume, zeroed)))
 
 
-def _inspect(path: Path) -> tuple[sitk.ImageFileReader, NiftiHeader | TextHeader]:
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """Give ``path`` as the image library may read it: of a.nii and a.nii.gz side by side it takes the first for both."""
+    if file_suffix(path) != ".nii.gz" or not path.with_suffix("").exists():
+        yield path
+        return
+    with TemporaryDirectory(prefix="genesis3d-") as folder:
+        file = Path(folder) / "scan.nii.gz"
+        try:
+            file.symlink_to(path.resolve())
+        except OSError:  # a system or user without links
+            copyfile(path, file)
+        yield file
+
+
+def _inspect(path: Path, file: Path) -> tuple[sitk.ImageFileReader, NiftiHeader | TextHeader]:
+    """Look at the header of ``path``, which lies at ``file`` for the image library."""
     import SimpleITK as sitk
 
     from genesis3d.io.itk import quiet, speaking
@@ -111,7 +132,7 @@ def _inspect(path: Path) -> tuple[sitk.ImageFileReader, NiftiHeader | TextHeader
             raise ScanError(f"{path}: {COMPLEX}")
         header.require_rigid(path)
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(str(file))
     reader.SetImageIO(IMAGE_IO[suffix])
     with speaking(f"{path}: cannot be read as {suffix}"), quiet():
         reader.ReadImageInformation()

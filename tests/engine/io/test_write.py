@@ -147,3 +147,19 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
 def test_importing_io_pulls_neither_simpleitk_nor_pydicom() -> None:
     code = "import sys, genesis3d.io; sys.exit(bool({'SimpleITK', 'pydicom', 'psutil'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], timeout=100, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_packed_and_a_plain_file_of_one_name_are_two_scans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    """The image library takes a.nii for a.nii.gz as well when both are there."""
+    if not linked:
+        monkeypatch.setattr(Path, "symlink_to", lambda *_: (_ for _ in ()).throw(OSError("no links")))
+    for name, value in (("a.nii", 1), ("a.nii.gz", 2)):
+        write_volume(Volume(np.full((1, 2, 3, 4), value, np.int16), Geometry((2, 3, 4))), tmp_path / name)
+    assert read_volume(tmp_path / "a.nii").data.max() == 1
+    packed = read_volume(tmp_path / "a.nii.gz")
+    assert packed.data.max() == 2
+    assert packed.source == str(tmp_path / "a.nii.gz")
+    assert packed.name == "a"
