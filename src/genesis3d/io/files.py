@@ -104,7 +104,7 @@ def read_file(path: Path, channel: int | None = None) -> Volume:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[Path]:
-    """Give ``path`` as the image library may read it: of a.nii and a.nii.gz side by side it takes the first for both."""
+    """Give ``path`` as the image library may read it: of a.nii beside a.nii.gz it takes a.nii for both."""
     if file_suffix(path) != ".nii.gz" or not path.with_suffix("").exists():
         yield path
         return
