@@ -10,7 +10,6 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from genesis3d.errors import GenesisError
 from genesis3d.events import Control, Event, Failed, Finished, Order, Stepped
 from genesis3d.training.rundir import RunDir
 from napari_genesis.job_state import Curve, JobState, Phase, fold, fold_all
-from napari_genesis.run_files import RunTail, child_is_alive, kill_child, spawn_training
+from napari_genesis.run_files import RunTail, child_is_alive, kill_child, order_stop, spawn_training
 
 __all__ = ["Curve", "Job", "JobState", "Phase", "RunFollower", "ThreadJob", "fold", "fold_all"]
 
@@ -208,12 +207,11 @@ class RunFollower(Job):
         self._launch(lambda channel: _follow(tail, None, channel, lambda: None if child_is_alive(run_dir) else 0))
 
     def stop(self) -> None:
-        """Ask the training, through its control file, to save and end."""
+        """Ask the training to save and end."""
         if self.running and self.state.active:
             self.state.state = "cancelling"
             self.changed.emit(self.state)
-        with suppress(OSError):  # a full disk, or the folder was deleted: the process is then killed or gone
-            RunDir(self.run_dir).order("stop")
+        order_stop(self.run_dir, self._pid)
 
     def close(self) -> None:
         """Stop the training unless ``leave_running``, and listen no more."""

@@ -18,7 +18,16 @@ from genesis3d.events import Event, read_event
 from genesis3d.training.files import write_atomic
 from genesis3d.training.rundir import RunDir
 
-__all__ = ["RunTail", "child_is_alive", "kill_child", "log_tail", "spawn_training", "training_threads", "write_config"]
+__all__ = [
+    "RunTail",
+    "child_is_alive",
+    "kill_child",
+    "log_tail",
+    "order_stop",
+    "spawn_training",
+    "training_threads",
+    "write_config",
+]
 
 _CHILDREN: list[subprocess.Popen[bytes]] = []  # a child may outlive the dock that started it, and is reaped here
 REFUSAL = "genesis3d: "  # how the command line begins the sentence of an error
@@ -89,16 +98,32 @@ def child_is_alive(run_dir: Path) -> bool:
         return False
 
 
+def _process(run_dir: Path, pid: int | None) -> psutil.Process | None:
+    """Return the run's process: ``pid`` when it is our own child, else the one that signed the run's status."""
+    try:
+        return psutil.Process(pid) if pid is not None else RunDir(run_dir).process()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def order_stop(run_dir: Path, pid: int | None = None) -> None:
+    """Ask the training to save and end: by its control file, or by a signal where the disk takes no file."""
+    try:
+        RunDir(run_dir).order("stop")
+    except OSError:
+        process = _process(run_dir, pid)
+        if process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+
+
 def kill_child(run_dir: Path, pid: int | None = None) -> bool:
     """Kill the run's process (``pid`` when it is our own child) and those it started; False when there is none."""
-    try:
-        process = psutil.Process(pid) if pid is not None else RunDir(run_dir).process()
-    except psutil.NoSuchProcess:
-        process = None
+    process = _process(run_dir, pid)
     if process is None:
         return False
-    for each in [*process.children(recursive=True), process]:
-        with contextlib.suppress(psutil.NoSuchProcess):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for each in [*process.children(recursive=True), process]:
             each.kill()
     return True
 

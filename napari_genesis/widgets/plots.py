@@ -147,11 +147,7 @@ def _sentence(curves: dict[str, Curve]) -> str:
         values: Any = curves.get(name, ([], []))[1]
         if values:
             newest = smoothed(np.asarray(values))[-1] if name == "loss" else values[-1]
-            said.append(
-                f"<span style='color:{colour}'>{look}</span>&nbsp;{label}&nbsp;{newest:.4g}".replace(
-                    "best constant", "best&nbsp;constant"
-                )
-            )
+            said.append(f"<span style='color:{colour}'>{look}</span>&nbsp;{label}&nbsp;{newest:.4g}")
     said += [_ratios(curves)] if "validation ratio" in curves else []
     return " &nbsp; ".join(said)
 

@@ -22,7 +22,7 @@ from napari_genesis.run_files import write_config
 from napari_genesis.widgets.cases import CaseList
 from napari_genesis.widgets.closing import ask_go_on
 from napari_genesis.widgets.pretrain_banner import Banner
-from napari_genesis.widgets.pretrain_inputs import extended, known_intensity, prepare_run, start_prepared
+from napari_genesis.widgets.pretrain_inputs import case_paths, extended, known_intensity, prepare_run, start_prepared
 from napari_genesis.widgets.pretrain_settings import DEFAULT, PretrainSettings
 from napari_genesis.widgets.pretrain_view import TrainingView, end_sentence, kill_button
 from napari_genesis.widgets.runs import RunList, free_name, live_runs
@@ -68,9 +68,10 @@ class PretrainDock(Dock):
     # what others use
 
     def pretrain_config(self) -> PretrainConfig:
-        """Return the configuration as it stands, with the cases that are files; raises GenesisError if invalid."""
-        paths = tuple(str(entry.path) for entry in self.cases.entries if entry.path is not None)
-        return self.config_form.config(paths)
+        """Return the configuration as it stands; raises ConfigError if invalid, or if a case has no file yet."""
+        entries = self.cases.entries
+        config = self.config_form.config(case_paths(entries))
+        return config.replaced(intensity=config.intensity or known_intensity(entries))
 
     # primary button
 

@@ -12,7 +12,7 @@ from weakref import ref
 import numpy as np
 from qtpy.compat import isalive
 
-from genesis3d.errors import GenesisError, RunError
+from genesis3d.errors import ConfigError, GenesisError, RunError
 from genesis3d.events import Control, Event, Finished, Started, Stepped, Warned
 from genesis3d.intensity import CtIntensity, Intensity
 from genesis3d.volume import Volume
@@ -23,6 +23,7 @@ from napari_genesis.widgets.case_entries import CaseEntry
 from napari_genesis.widgets.status import memory
 
 __all__ = [
+    "case_paths",
     "equals_its_file",
     "extended",
     "known_intensity",
@@ -127,6 +128,14 @@ def training_memory(config: PretrainConfig) -> int:
     voxels = config.batch * config.sampling.patch[0] * config.sampling.patch[1] * config.sampling.patch[2]
     activations = 4 * voxels * getattr(config.network, "width", 16) * ACTIVATIONS_PER_VOXEL
     return 16 * config.network.parameters() + activations + BASE_BYTES
+
+
+def case_paths(entries: Sequence[CaseEntry]) -> tuple[str, ...]:
+    """Return the file or folder of each case; raises ConfigError for a layer that no file stands for yet."""
+    for entry in entries:
+        if entry.path is None:
+            raise ConfigError(f"{entry.name}: expected a case with a file, got a layer; start the training first")
+    return tuple(str(entry.path) for entry in entries)
 
 
 def known_intensity(entries: Sequence[CaseEntry]) -> Intensity | None:

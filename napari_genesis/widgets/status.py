@@ -28,8 +28,10 @@ def duration(seconds: float) -> str:
 
 
 def memory(count: float) -> str:
-    """Return bytes for people: ``640 MiB``, ``1.8 GiB``."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+    """Return bytes for people: ``75 KiB``, ``640 MiB``, ``1.8 GiB``."""
+    if count >= 2**30:
+        return f"{count / 2**30:.1f} GiB"
+    return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
 
 
 class StatusArea(QWidget):

@@ -213,6 +213,19 @@ def test_follower_kills(qtbot, tmp_path: Path) -> None:
     assert not RunFollower(tmp_path).kill()
 
 
+def test_stopping_works_on_a_full_disk(qtbot, tmp_path: Path, monkeypatch) -> None:
+    def full(self, order: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    job = RunFollower(tmp_path, command=child(tmp_path, "long"))
+    job.start()
+    qtbot.waitUntil(lambda: job.state.step > 2, timeout=10000)
+    monkeypatch.setattr("genesis3d.training.rundir.RunDir.order", full)
+    with qtbot.waitSignal(job.ended, timeout=10000):
+        job.stop()
+    assert not child_is_alive(tmp_path)
+
+
 def test_closing_a_follower_stops_the_training_unless_told_to_leave_it(qtbot, tmp_path: Path) -> None:
     job = RunFollower(tmp_path, command=child(tmp_path, "long"))
     job.start()

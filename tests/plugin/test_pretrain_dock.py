@@ -424,6 +424,11 @@ def test_no_configuration_is_offered_that_is_not_valid(dock, monkeypatch) -> Non
     def refuse(cases=()):
         raise ConfigError("no")
 
+    add_volume(dock.viewer, phantom())
+    dock.cases.add_selected_layers()
+    with pytest.raises(ConfigError, match="phantom: expected a case with a file"):
+        current_pretrain_config()
     monkeypatch.setattr(dock.config_form, "config", refuse)
+    dock.cases.clear()
     with pytest.raises(ConfigError):
         current_pretrain_config()

@@ -219,4 +219,4 @@ def test_durations_for_people(seconds: float, text: str) -> None:
 
 
 def test_memory_for_people() -> None:
-    assert (memory(640 * 2**20), memory(1.8 * 2**30)) == ("640 MiB", "1.8 GiB")
+    assert [memory(n) for n in (75 * 2**10, 640 * 2**20, 1.8 * 2**30)] == ["75 KiB", "640 MiB", "1.8 GiB"]
