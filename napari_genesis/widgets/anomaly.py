@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QSizePolicy
 
 from genesis3d.errors import GenesisError
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["AnomalyDock"]
 
 FOUND, WHOLE = "found in the CT", "the whole scan (no CT in HU)"
-LONGEST = 14  # letters of a scan's name on the button
 SHOWN = ("overlap", "device")
 MORE = ("window", "batch", "precision", "threads", "smooth", "rim_mm")
 
@@ -58,7 +59,7 @@ class AnomalyDock(Dock):
         self.results.addWidget(self.panel)
         self._request: Request | None = None
         self._named: tuple[str, str] = ("", "")
-        self._maps: dict[tuple[str, str], MapLayers] = {}
+        self._maps: list[tuple[tuple[str, str], MapLayers]] = []
         self._like: Any = None
         self.primary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._connect()
@@ -81,7 +82,7 @@ class AnomalyDock(Dock):
         if layer is None or path is None:
             return
         try:
-            volume = volume_from_layer(layer)
+            volume = replace(volume_from_layer(layer), notes=())  # said when the scan was opened
             lungs = self._lungs()
         except GenesisError as error:
             self.show_error(str(error))
@@ -91,6 +92,7 @@ class AnomalyDock(Dock):
         self._named, self._like = (layer.name, model_name(path)), layer
         job = ThreadJob(mapping(self._request), name="anomaly map")
         self.watch(job)
+        job.changed.connect(self._on_phase)
         job.start()
 
     def reset(self) -> None:
@@ -140,6 +142,8 @@ class AnomalyDock(Dock):
         """Stop, and let go of the viewer; layers made stay, they are the user's."""
         if not self.closed:
             self.panel.close_down()
+            for _key, made in self._maps:
+                made.let_go()
             self._maps.clear()
             self._request = self._like = None
         super().shutdown()
@@ -149,6 +153,12 @@ class AnomalyDock(Dock):
         super().showEvent(event)
         if not self.running:
             self.models.refresh()
+
+    def resizeEvent(self, event: Any) -> None:  # Qt's name
+        """The button's words depend on its room."""
+        super().resizeEvent(event)
+        if not self.running and not self.closed:
+            self._describe()
 
     def _connect(self) -> None:
         for signal in (self.models.changed, self.layer_picker.changed, self.lungs_picker.changed):
@@ -161,17 +171,25 @@ class AnomalyDock(Dock):
 
     def _show(self, result: AnomalyMap) -> None:
         scan, model = self._named
-        before = self._maps.get(self._named)
-        if before is not None and self.replace_last.isChecked():
-            before.remove()
+        for key, made in self._maps:
+            if key == self._named and self.replace_last.isChecked():
+                made.remove()
         like = self._like if self._like is not None and self._like in self.viewer.layers else None
         try:
             layers = MapLayers(self.viewer, result, like, model, scan)
         except GenesisError as error:  # the scan's layer was moved or turned meanwhile
             self.show_error(str(error))
             return
-        self._maps = {self._named: layers}
+        self._maps = [pair for pair in self._maps if pair[1].alive] + [(self._named, layers)]
         self.panel.show_map(result, layers)
+
+    def _on_phase(self, state: JobState) -> None:
+        """Before the first window there is nothing to count: say what goes on."""
+        if state.active and not state.total:
+            self.status.show_facts("finding the lungs" if self._finds_lungs() else "reading the model")
+
+    def _finds_lungs(self) -> bool:
+        return self._request is not None and self._request.lungs_from == "auto"
 
     def _lungs(self) -> Volume | None:
         layer = self.lungs_picker.layer
@@ -211,8 +229,21 @@ class AnomalyDock(Dock):
         speed = self.store.get(f"speed {device}")
         part = in_hu or self.lungs_picker.layer is not None
         seconds = guess_seconds(card, shape, self.config, speed, part)
-        about = f"on {device.upper()}, about {duration(_rounded(seconds))}"
-        self.set_primary(f"Map {_short(layer.name)} ({size}) {about}", why=f"map {layer.name} ({size}) {about}")
+        self._say(f"Map {{}} ({size})", layer.name, f"on {device.upper()}, about {duration(_rounded(seconds))}")
+
+    def _say(self, what: str, name: str, where: str) -> None:
+        """Put a sentence on the button: in one line where it fits, else in two, the scan's name shortened at need."""
+        metrics = self.primary.fontMetrics()
+        room = int(0.9 * self.primary.width()) - 16  # the theme's button text is bolder than its metrics
+        line = f"{what.format(name)} {where}"
+        if metrics.horizontalAdvance(line) > room:
+            spare = max(60, room - metrics.horizontalAdvance(what.format("")))
+            short = metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, spare)
+            self.primary.setMinimumHeight(2 * metrics.height() + 14)
+            self.set_primary(f"{what.format(short)}\n{where}", why=line)
+        else:
+            self.primary.setMinimumHeight(32)
+            self.set_primary(line, why=line)
 
     def _learn_speed(self, request: Request, state: JobState) -> None:
         """Remember how fast this machine was, for the next guess."""
@@ -233,11 +264,6 @@ class AnomalyDock(Dock):
         name, _kind = QFileDialog.getSaveFileName(self, "Export the regions", "regions.csv", "CSV (*.csv)")
         if name:
             self.export(name)
-
-
-def _short(name: str) -> str:
-    """A layer's name as far as the button has room for it; all of it stands in the tooltip."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1].rstrip()}…"
 
 
 def _rounded(seconds: float) -> float:

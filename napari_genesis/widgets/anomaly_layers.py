@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ROLES", "MapLayers", "colour_limit"]
 
 ROLES = ("restored", "difference", "score", "lungs", "regions")
+OUTLINE = {0: "transparent", None: "#35e0ff"}  # a colour that no score has
 LUNG_COLOURS = {0: "transparent", 1: "#4c9be8", 2: "#58b26a", None: "#b0b0b0"}
 
 
@@ -56,12 +57,21 @@ class MapLayers:
             self._layers[role] = add_volume(viewer, volume, like, kind=kind, **options)
         for role in ("difference", "score"):
             self._layers[role].colorbar.visible = True
+        self._outline()
+        # napari draws no outlines in 3D and warns: off before it slices for 3D, on again after it has for 2D
+        viewer.dims.events.ndisplay.connect(self._fill, position="first")
+        viewer.dims.events.ndisplay.connect(self._outline, position="last")
         viewer.layers.selection.active = active if active in viewer.layers else None
 
     def layer(self, role: str) -> Layer | None:
         """Return the layer of ``role`` while it is in the viewer."""
         layer = self._layers.get(role)
         return layer if layer is not None and layer in self.viewer.layers else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether any of the layers is still in the viewer."""
+        return any(self.layer(role) is not None for role in ROLES)
 
     def remove(self) -> None:
         """Take away what is left of the layers."""
@@ -70,6 +80,11 @@ class MapLayers:
             if layer is not None:
                 self.viewer.layers.remove(layer)
         self._layers.clear()
+
+    def let_go(self) -> None:
+        """Follow the viewer no more; the layers stay."""
+        for callback in (self._fill, self._outline):
+            self.viewer.dims.events.ndisplay.disconnect(callback)
 
     def threshold(self, value: float) -> None:
         """Mark every voxel whose score reaches ``value`` as region 1, at once."""
@@ -89,6 +104,17 @@ class MapLayers:
         np.copyto(self.score_volume.data, score.data)
         self._box = bounds(lungs.data[0] > 0)
         self._redraw("score")
+
+    def _outline(self, _: Any = None) -> None:
+        """Show outlines in 2D, so that what they enclose is seen."""
+        layer = self.layer("regions")
+        if layer is not None and self.viewer.dims.ndisplay == 2:
+            layer.contour = 1
+
+    def _fill(self, _: Any = None) -> None:
+        layer = self.layer("regions")
+        if layer is not None and self.viewer.dims.ndisplay == 3:
+            layer.contour = 0
 
     def _redraw(self, role: str) -> None:
         layer = self.layer(role)
@@ -112,7 +138,7 @@ def _looks(result: AnomalyMap, limit: float, like: Layer | None) -> dict[str, di
         },
         "score": {"colormap": one_sided(), "contrast_limits": (0.0, limit), "blending": "translucent", "opacity": 0.85},
         "lungs": {"colormap": DirectLabelColormap(color_dict=LUNG_COLOURS), "opacity": 0.3, "visible": False},
-        "regions": {"opacity": 0.7},
+        "regions": {"colormap": DirectLabelColormap(color_dict=OUTLINE), "opacity": 1.0},
     }  # fmt: skip
 
 

@@ -47,8 +47,15 @@ class RegionTable(QTableWidget):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(22)
-        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.horizontalHeader().setMinimumSectionSize(30)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        for column in (0, 1):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        header.setMinimumSectionSize(28)
+        header.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
+        font = header.font()
+        font.setPointSizeF(max(7.0, font.pointSizeF() * 0.8))
+        header.setFont(font)
         self.setMinimumHeight(150)
         self.set_unit("HU")
         self.itemSelectionChanged.connect(self._on_selection)
@@ -56,7 +63,7 @@ class RegionTable(QTableWidget):
     def set_unit(self, unit: str | None) -> None:
         """Name the unit of the means in the header."""
         unit = unit or "value"
-        titles = ("#", "Lung", "mL", "% lungs", f"mean {unit}", "mean diff.")
+        titles = ("#", "Lung", "mL", "% lungs", f"mean {unit}", "diff.")
         tips = ("number in the regions layer", "left or right, the patient's", "volume in millilitres",
                 "share of both lungs", f"mean of the scan in the region, {unit}",
                 f"mean of scan minus restored in the region, {unit}")  # fmt: skip

@@ -366,3 +366,16 @@ def test_the_guess_grows_with_scan_network_and_overlap() -> None:
     assert guess_seconds(small, shape, usual.replaced(overlap=0.5), None, True) > 1.5 * guess
     assert guess_seconds(small, shape, usual, None, False) > guess
     assert guess_seconds(small, shape, usual, 1e12, True) < guess
+
+
+def test_regions_are_outlined_in_2d_and_filled_in_3d(dock: AnomalyDock, viewer: Any, qtbot: Any) -> None:
+    make_map(dock, qtbot)
+    regions = shown(dock, "regions")
+    assert regions.contour == 1
+    viewer.dims.ndisplay = 3
+    assert regions.contour == 0
+    dock.panel.slider.setValue(90)
+    dock.panel.table.selectRow(0)
+    np.testing.assert_allclose(viewer.scene.camera.center, viewer.dims.point)
+    viewer.dims.ndisplay = 2
+    assert regions.contour == 1
