@@ -18,6 +18,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from genesis3d.errors import GenesisError
 from genesis3d.events import Control, Event, Failed, Finished, Order, Stepped
 from genesis3d.training.rundir import RunDir
+from napari_genesis.collecting import collect_here_during
 from napari_genesis.job_state import Curve, JobState, Phase, fold, fold_all
 from napari_genesis.run_files import RunTail, child_is_alive, kill_child, order_stop, spawn_training
 
@@ -102,6 +103,7 @@ class Job:
         )
         self.state.become(JobState(state="running", what=self._name))
         self._timer.start()
+        collect_here_during(self._thread)
         self._thread.start()
         self.changed.emit(self.state)
 
