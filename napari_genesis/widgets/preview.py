@@ -248,6 +248,7 @@ class PreviewDock(PreviewFace):
 
     def _on_view(self) -> None:
         self.views.set_overlay(self.looks.overlay)
+        self.views.set_cut(self.looks.cut.isChecked())
         self._on_window()
         self._follow()
         self.remember.start()

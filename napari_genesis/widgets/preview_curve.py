@@ -143,10 +143,11 @@ class CurveEditor(QWidget):
         self.plot = pg.PlotWidget()
         self.plot.setMinimumWidth(160)
         self.plot.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.plot.setFixedHeight(190)
+        self.plot.setFixedHeight(200)
         self.plot.setMenuEnabled(False)
         self.plot.setMouseEnabled(False, False)
         self.plot.hideButtons()
+        self.plot.getAxis("bottom").setHeight(44)
         self._identity = self.plot.plot([0, 1], [0, 1])
         self._arms = [self.plot.plot(), self.plot.plot()]
         self._curve = self.plot.plot()

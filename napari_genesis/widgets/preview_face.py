@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from genesis3d.errors import GenesisError
@@ -27,6 +27,7 @@ __all__ = ["CHAIN", "SIZE", "PreviewFace"]
 SIZE: Triple = (32, 64, 64)
 CHAIN = "official"
 REMEMBER_MS = 1500
+WIDTH = 470
 WIDE = 1.5  # a dock this much wider than high has its settings beside the views
 
 
@@ -34,7 +35,7 @@ class PreviewFace(Dock):
     """The widgets of the Preview dock, and nothing of what they do."""
 
     title = "Preview"
-    summary = "See in 3D what the transformations do to a sub-volume, and tune them."
+    summary = "What the transformations do to a sub-volume, live."
     page = "preview-dock"
     verb = "Draw anew"
 
@@ -100,6 +101,10 @@ class PreviewFace(Dock):
 
     def copy_python(self) -> None:
         """Put Python that makes these voxels on the clipboard."""
+
+    def sizeHint(self) -> QSize:  # Qt's name
+        """Wide enough for three canvases, with the better half of a small screen left to the scan."""
+        return QSize(WIDTH, 700)
 
     def resizeEvent(self, event: Any) -> None:  # Qt's name
         """Docked below the viewer, the settings stand beside the views."""

@@ -35,9 +35,11 @@ def _diverging(name: str, opacities: tuple[float, float]) -> Colormap:
 
 DIVERGING = _diverging("genesis difference", (0.85, 1.0))
 DIVERGING_3D = _diverging("genesis difference, volume", (0.03, 0.25))  # seen through, or its front hides all else
+DIVERGING_CUT = _diverging("genesis difference, cut", (0.4, 1.0))
 
 # From the front, a little from above and from the patient's right: (S, P, L).
 VIEW, UP = (-0.35, 1.0, 0.45), (1.0, 0.0, 0.0)
+OVERLAY_OPACITY = 0.6  # the anatomy stays visible under it
 ZOOM_3D = 0.75  # a turned box needs more room than its face
 
 
@@ -67,6 +69,7 @@ class DifferenceView(QWidget):
         self._unit = ""
         self._window: tuple[float, float] | None = None
         self._overlay = False
+        self._cut = True
         self._fit_soon = QTimer(self)  # napari hears of the canvas' new size after this widget does
         self._fit_soon.setSingleShot(True)
         self._fit_soon.setInterval(60)
@@ -82,14 +85,28 @@ class DifferenceView(QWidget):
     def showEvent(self, event: Any) -> None:  # Qt's name
         """A dock that is floated or docked again is in another window: its canvas needs a graphics context of it."""
         known, self._shown_in = self._shown_in, ref(self.window())
-        before = self.viewer
-        if before is not None:
-            if known is not None and known() is not self.window() and self._geometry is not None:
-                self.viewer = self._make_viewer()
-                self.layout().replaceWidget(before, self.viewer)
-                before.close()
+        if self.viewer is not None:
+            if known is not None and known() is not self.window():
+                self._rebuild()
             self.viewer.canvas.native.show()
         super().showEvent(event)
+
+    def _rebuild(self) -> None:
+        """Make viewer and layers anew, showing the same."""
+        before, model, buffers, geometry = self.viewer, self.model, self._buffers, self._geometry
+        model.cursor.events.position.disconnect(self._on_cursor)
+        self.model = ViewerModel(title="Preview")
+        self._prepare_model()
+        self.viewer = self._make_viewer()
+        self.layout().replaceWidget(before, self.viewer)
+        before.close()
+        self._buffers, self._geometry = (), None
+        if geometry is not None:
+            self.show_voxels(buffers, geometry, self._unit)
+            self.set_order(model.dims.order)
+            self.set_index(model.dims.current_step)
+            self.set_ndisplay(model.dims.ndisplay)
+            self.model.scene.camera.angles = model.scene.camera.angles
 
     def hideEvent(self, event: Any) -> None:  # Qt's name
         """Nothing may be drawn while the window, and with it the graphics context, changes."""
@@ -139,11 +156,28 @@ class DifferenceView(QWidget):
         if self.model.dims.ndisplay == ndisplay:
             return
         self.model.dims.ndisplay = ndisplay
-        if self.model.layers:
-            self.model.layers[2].colormap = DIVERGING if ndisplay == 2 else DIVERGING_3D
+        self._dress()
         if ndisplay == 3:
             self.model.scene.camera.set_view_direction(VIEW, UP)
         self._fit()
+
+    def set_cut(self, cut: bool) -> None:
+        """In 3D, show solid blocks cut through the middle, from the front, or what shines through all of them."""
+        self._cut = cut
+        self._dress()
+
+    def _dress(self) -> None:
+        """Choose how volumes are rendered."""
+        if not self.model.layers or self._geometry is None:
+            return
+        d, h, w = self._geometry.shape
+        plane = {"position": (d / 2, h / 2, w / 2), "normal": (0.0, 1.0, 0.0), "enabled": self._cut}
+        for layer in self.model.layers:
+            layer.experimental_clipping_planes = [plane] if self._cut else []
+        for layer in self.model.layers[:2]:
+            layer.rendering = "translucent" if self._cut else "mip"  # an opaque map shows the faces of the block
+        colours = DIVERGING_CUT if self._cut else DIVERGING_3D
+        self.model.layers[2].colormap = DIVERGING if self.model.dims.ndisplay == 2 else colours
 
     def set_order(self, order: tuple[int, ...]) -> None:
         """Show the plane of the last two axes of ``order``."""
@@ -164,6 +198,8 @@ class DifferenceView(QWidget):
         """Lay the difference over the original in one canvas, or show the three side by side."""
         self._overlay = overlay
         self.model.canvas.grid.enabled = not overlay
+        if self.model.layers:
+            self.model.layers[2].opacity = OVERLAY_OPACITY if overlay else 1.0
         for layer, alone in zip(self.model.layers, (True, False, True), strict=False):
             layer.visible = alone or not overlay
         self._fit()
@@ -190,7 +226,6 @@ class DifferenceView(QWidget):
         """Close the embedded viewer; the widget is of no use afterwards."""
         self._fit_soon.stop()
         self.model.cursor.events.position.disconnect(self._on_cursor)
-        self.model.layers.clear()
         self._buffers, self._geometry = (), None
         viewer, self.viewer = self.viewer, None  # this widget may outlive its viewer in a caller's hands
         if viewer is not None:
@@ -208,7 +243,7 @@ class DifferenceView(QWidget):
         for name, array in zip(NAMES, arrays, strict=True):
             layer = self.model.add_image(np.array(array), name=name, **self._looks(name, array))
             layer.name_overlay.visible = True
-            layer.name_overlay.font_size = 8
+            layer.name_overlay.font_size = 7
             box = layer.bounding_box
             box.visible, box.points, box.line_color, box.line_thickness = True, False, (0.45, 0.45, 0.5, 1), 1
 
@@ -239,6 +274,7 @@ class DifferenceView(QWidget):
         self.set_index(tuple(n // 2 for n in geometry.shape))
         if self._window is not None:
             self.set_window(*self._window)
+        self._dress()
         self.set_overlay(self._overlay)
 
     def _on_cursor(self) -> None:

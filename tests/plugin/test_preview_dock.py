@@ -360,3 +360,40 @@ def test_napari_hands_it_a_proxy(make_napari_viewer_proxy: Callable[..., Any], q
     settle(qtbot, dock)
     assert dock.frame is not None
     viewer.window.remove_dock_widget(widget)
+
+
+def test_floated_and_docked_again_it_still_draws(
+    make_napari_viewer: Callable[..., Any], qtbot: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another window means another graphics context: the canvases are made anew, without an error in between."""
+    viewer = make_napari_viewer(show=True)
+    add_volume(viewer, phantom())
+    dock = PreviewDock(viewer)
+    widget = viewer.window.add_dock_widget(dock, name="Preview")
+    settle(qtbot, dock)
+    qtbot.wait(50)
+    before = dock.views.viewer
+    widget.setFloating(True)
+    qtbot.wait(100)
+    assert dock.views.viewer is not before
+    picture = dock.views.viewer.screenshot(flash=False)
+    assert picture.std() > 20, "something is drawn"
+    widget.setFloating(False)
+    qtbot.wait(100)
+    assert dock.views.viewer.screenshot(flash=False).std() > 20
+    assert "Error drawing visual" not in caplog.text
+    viewer.window.remove_dock_widget(widget)
+
+
+@pytest.mark.real
+def test_a_real_ct_is_shared_not_copied(real_data: Path, qtbot: Any) -> None:
+    from genesis3d.io import read_volume
+
+    viewer = ViewerModel()
+    layer = add_volume(viewer, read_volume(real_data / "open" / "chest_ct" / "lidc-0002.nii.gz"))
+    dock = docked(viewer, qtbot)
+    assert np.shares_memory(dock.frame.volume.data, layer.data)
+    dock.place.random.emit()
+    settle(qtbot, dock)
+    assert shown(dock)[0].std() > 30, "a place with some contrast"
+    dock.shutdown()
