@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
+from weakref import finalize
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -22,7 +24,18 @@ from napari_genesis.collecting import collect_here_during
 from napari_genesis.job_state import Curve, JobState, Phase, fold, fold_all
 from napari_genesis.run_files import RunTail, child_is_alive, kill_child, order_stop, spawn_training
 
-__all__ = ["Curve", "Job", "JobState", "Phase", "RunFollower", "ThreadJob", "fold", "fold_all"]
+__all__ = [
+    "Curve",
+    "Job",
+    "JobState",
+    "Phase",
+    "RunFollower",
+    "ThreadJob",
+    "close_jobs",
+    "close_with",
+    "fold",
+    "fold_all",
+]
 
 TICK_MS = 40
 BATCH = 5000
@@ -126,6 +139,24 @@ class Job:
         if done and not self._channel.events and self._timer.isActive():
             self._timer.stop()
             self.ended.emit(self.state)
+
+
+def close_jobs(jobs: list[Any]) -> None:
+    """Ask all ``jobs`` to stop, listen to them no more, and forget them."""
+    for job in jobs:
+        job.close()
+    jobs.clear()
+
+
+def close_with(owner: QObject, jobs: list[Any]) -> None:
+    """Close ``jobs`` (a list that stays the same object) when ``owner`` goes, in Qt or in Python, whichever is first.
+
+    A finalizer is no part of the owner's own garbage cycle: a plain partial there is emptied by the collector before
+    Qt calls it, which ends the process.
+    """
+    finalizer = finalize(owner, close_jobs, jobs)
+    finalizer.atexit = False
+    owner.destroyed.connect(finalizer)
 
 
 def _guarded(work: Callable[[Channel], None], channel: Channel) -> None:

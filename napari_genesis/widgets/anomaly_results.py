@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 from superqt import QLabeledDoubleSlider
 
-from napari_genesis.jobs import JobState, ThreadJob
+from napari_genesis.jobs import JobState, ThreadJob, close_jobs, close_with
 from napari_genesis.layers import view_point, volume_from_layer
 from napari_genesis.widgets.anomaly_regions import MOST_ROWS, RegionTable
 from napari_genesis.widgets.anomaly_work import refining
@@ -30,12 +29,6 @@ __all__ = ["ResultPanel"]
 
 SETTLE_MS = 250  # a slider at rest this long has its regions counted
 EDIT_MS = 500  # lungs painted in and then left alone this long are scored again
-
-
-def _close(jobs: list[ThreadJob]) -> None:
-    for job in jobs:
-        job.close()
-    jobs.clear()
 
 
 class ResultPanel(QWidget):
@@ -68,7 +61,7 @@ class ResultPanel(QWidget):
         self._settle.timeout.connect(self.refine)
         self._edit.timeout.connect(self.refine)
         viewer.mouse_drag_callbacks.append(self._on_mouse)
-        self.destroyed.connect(partial(_close, self._jobs))
+        close_with(self, self._jobs)
         self.hide()
 
     def show_map(self, result: AnomalyMap, layers: MapLayers) -> None:
@@ -102,7 +95,7 @@ class ResultPanel(QWidget):
             self._edit.stop()
             for job in self._jobs:
                 job.wait_closed()
-            _close(self._jobs)
+            close_jobs(self._jobs)
             lungs = self._edited_lungs()
             work = refining(self.result, self.slider.value(), self.least.value(), lungs, self._found)
             for _event in work(lambda: "run"):
@@ -134,7 +127,7 @@ class ResultPanel(QWidget):
         """Stop what runs and let go of viewer and layers."""
         self._settle.stop()
         self._edit.stop()
-        _close(self._jobs)
+        close_jobs(self._jobs)
         self._forget_lungs()
         with suppress(ValueError):
             self.viewer.mouse_drag_callbacks.remove(self._on_mouse)

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from genesis3d.errors import GenesisError
 from genesis3d.events import Control, Event, Finished
-from napari_genesis.jobs import JobState, ThreadJob
+from napari_genesis.jobs import JobState, ThreadJob, close_jobs, close_with
 
 if TYPE_CHECKING:
     from napari_genesis.widgets.preview_model import Shown
 
-__all__ = ["Resolver", "close_jobs"]
+__all__ = ["Resolver"]
 
 DELAY_MS = 8  # a drag sends several changes in one turn of the event loop: they become one
 DIRECT_S = 0.030  # longer than this would be felt in the window
-
-
-def close_jobs(jobs: list[ThreadJob]) -> None:
-    """Listen to ``jobs`` no more; for owners whose Qt object is gone already."""
-    for job in jobs:
-        with suppress(RuntimeError):  # at the end of the program Qt may have taken its timer already
-            job.close()
-    jobs.clear()
 
 
 class Resolver(QObject):
@@ -49,7 +39,7 @@ class Resolver(QObject):
         self._generation = 0  # answers to wishes of an earlier one are dropped
         self._job: ThreadJob | None = None
         self._jobs: list[ThreadJob] = []
-        self.destroyed.connect(partial(close_jobs, self._jobs))
+        close_with(self, self._jobs)
         self._answer: list[tuple[int, Shown]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)

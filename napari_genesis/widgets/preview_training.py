@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from genesis3d.errors import ConfigError
 from genesis3d.events import Control, Event, Finished, Started
-from napari_genesis.jobs import JobState, ThreadJob
-from napari_genesis.widgets.preview_engine import close_jobs
+from napari_genesis.jobs import JobState, ThreadJob, close_jobs, close_with
 from napari_genesis.widgets.preview_model import size_text
 
 if TYPE_CHECKING:
@@ -81,7 +79,7 @@ class TrainingLoader(QObject):
         super().__init__(parent)
         self._job: ThreadJob | None = None
         self._jobs: list[ThreadJob] = []
-        self.destroyed.connect(partial(close_jobs, self._jobs))
+        close_with(self, self._jobs)
         self._made: list[Training] = []
 
     def load(self, config: Any) -> None:

@@ -7,7 +7,6 @@ status, results.  A dock overrides :meth:`Dock.start`, :meth:`Dock.stop`, :meth:
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
@@ -27,7 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_genesis.jobs import Job, JobState
+from napari_genesis.jobs import Job, JobState, close_jobs, close_with
 from napari_genesis.widgets.parts import Scroll, fold, form_layout, main_window, page_text, theme_kind, unwrapped
 from napari_genesis.widgets.pickers import LayerPicker, describe_layer
 from napari_genesis.widgets.shared import Store
@@ -38,13 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Dock", "LayerPicker", "StatusArea", "describe_layer", "duration", "fold", "form_layout", "memory",
            "theme_kind"]  # fmt: skip
-
-
-def _close_jobs(jobs: list[Job]) -> None:
-    """Stop what still runs; called when the dock's Qt object is gone already."""
-    for job in jobs:
-        job.close()
-    jobs.clear()
 
 
 class Dock(QWidget):
@@ -79,8 +71,8 @@ class Dock(QWidget):
         self._build()
         viewer.events.theme.connect(self._on_theme)
         self._on_theme()
-        self.destroyed.connect(partial(_close_jobs, self._jobs))
-        self.destroyed.connect(partial(_close_jobs, self._tended))
+        close_with(self, self._jobs)
+        close_with(self, self._tended)
 
     # what a dock overrides
 
@@ -144,8 +136,8 @@ class Dock(QWidget):
         if self.closed:
             return
         self.closed = True
-        _close_jobs(self._jobs)
-        _close_jobs(self._tended)
+        close_jobs(self._jobs)
+        close_jobs(self._tended)
         self.viewer.events.theme.disconnect(self._on_theme)
         for picker in self._pickers:
             if isalive(picker):

@@ -50,3 +50,34 @@ def test_someone_elses_choice_is_kept(qtbot: Any, request: pytest.FixtureRequest
     qtbot.waitUntil(lambda: not job.running, timeout=10_000)
     qtbot.wait(250)
     assert not gc.isenabled()
+
+
+def test_an_owner_in_a_garbage_cycle_ends_its_jobs(qtbot: Any) -> None:
+    """A closed dock is often part of a cycle; whether Python or Qt lets go of it first, its jobs end once."""
+    from qtpy.QtCore import QObject
+
+    from napari_genesis.jobs import close_with
+
+    class Owner(QObject):
+        def __init__(self, parent: QObject) -> None:
+            super().__init__(parent)
+            self.own, self.jobs = self, []
+            close_with(self, self.jobs)
+
+    class Closing:
+        closed = 0
+
+        def close(self) -> None:
+            Closing.closed += 1
+
+    for collected_first in (True, False):
+        parent = QObject()
+        owner = Owner(parent)
+        owner.jobs.append(Closing())
+        if collected_first:
+            del owner
+            gc.collect()
+        parent.deleteLater()
+        qtbot.wait(20)
+        gc.collect()
+    assert Closing.closed == 2

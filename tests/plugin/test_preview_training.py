@@ -149,11 +149,8 @@ def test_the_pretrain_docks_configuration(dock: PreviewDock, config: PretrainCon
     assert "expected the Pre-train dock to be open" in dock.status.error.text()
     source = Source()
     shared.offer_pretrain_config(source.config)
-    try:
-        dock.source.use_dock()
-        settle(qtbot, dock)
-    finally:
-        shared.offer_pretrain_config(None)
+    dock.source.use_dock()
+    settle(qtbot, dock)
     assert dock.source.combo.currentIndex() == 1
     assert dock.views.layers[0].data.shape == PATCH
 
