@@ -22,7 +22,7 @@ class OptimiserSettings(Config):
     """How weights follow gradients; the learning rate is a function of the step alone."""
 
     name: Literal["adamw", "adam", "sgd"] = Field("adamw", description="optimiser")
-    lr: float = Field(2e-3, gt=0, le=10, description="peak learning rate")
+    lr: float = Field(3e-3, gt=0, le=10, description="peak learning rate")
     weight_decay: float = Field(1e-2, ge=0, le=1, description="weight decay")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd)")
     schedule: Literal["cosine", "step", "constant"] = Field("cosine", description="how the learning rate falls")

@@ -19,8 +19,12 @@ from genesis3d.transforms import Chain, chain_preset
 
 __all__ = ["NETWORK_SIZES", "PRETRAIN_PRESETS", "PretrainConfig", "pretrain_preset"]
 
-# Widths of the 3D U-Net; the published one is L.
-NETWORK_SIZES: dict[str, UNet3d] = {"S": UNet3d(width=8), "M": UNet3d(width=16), "L": UNet3d(width=32)}
+# L is the published network.  S is for processors: its transposed convolutions would take a fifth of a step there.
+NETWORK_SIZES: dict[str, UNet3d] = {
+    "S": UNet3d(width=8, decoder="nearest"),
+    "M": UNet3d(width=16),
+    "L": UNet3d(width=32),
+}
 
 
 class PretrainConfig(Config):
