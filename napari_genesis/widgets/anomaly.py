@@ -142,8 +142,6 @@ class AnomalyDock(Dock):
         """Stop, and let go of the viewer; layers made stay, they are the user's."""
         if not self.closed:
             self.panel.close_down()
-            for _key, made in self._maps:
-                made.let_go()
             self._maps.clear()
             self._request = self._like = None
         super().shutdown()

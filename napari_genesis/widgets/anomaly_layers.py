@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,9 +59,6 @@ class MapLayers:
         for role in ("difference", "score"):
             self._layers[role].colorbar.visible = True
         self._outline()
-        # napari draws no outlines in 3D and warns: off before it slices for 3D, on again after it has for 2D
-        viewer.dims.events.ndisplay.connect(self._fill, position="first")
-        viewer.dims.events.ndisplay.connect(self._outline, position="last")
         viewer.layers.selection.active = active if active in viewer.layers else None
 
     def layer(self, role: str) -> Layer | None:
@@ -81,11 +79,6 @@ class MapLayers:
                 self.viewer.layers.remove(layer)
         self._layers.clear()
 
-    def let_go(self) -> None:
-        """Follow the viewer no more; the layers stay."""
-        for callback in (self._fill, self._outline):
-            self.viewer.dims.events.ndisplay.disconnect(callback)
-
     def threshold(self, value: float) -> None:
         """Mark every voxel whose score reaches ``value`` as region 1, at once."""
         score, marked = self.score_volume.data[0][self._box], self.regions_volume.data[0][self._box]
@@ -105,16 +98,10 @@ class MapLayers:
         self._box = bounds(lungs.data[0] > 0)
         self._redraw("score")
 
-    def _outline(self, _: Any = None) -> None:
-        """Show outlines in 2D, so that what they enclose is seen."""
-        layer = self.layer("regions")
-        if layer is not None and self.viewer.dims.ndisplay == 2:
-            layer.contour = 1
-
-    def _fill(self, _: Any = None) -> None:
-        layer = self.layer("regions")
-        if layer is not None and self.viewer.dims.ndisplay == 3:
-            layer.contour = 0
+    def _outline(self) -> None:
+        """Show outlines, so that what they enclose is seen; in 3D napari fills them, and would warn each time."""
+        warnings.filterwarnings("ignore", "Contours are not displayed during 3D rendering", UserWarning)
+        self._layers["regions"].contour = 1
 
     def _redraw(self, role: str) -> None:
         layer = self.layer(role)

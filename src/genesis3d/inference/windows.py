@@ -96,11 +96,11 @@ def sweep(
     data : (C, D, H, W) view of the scan, any real dtype; beyond its border its edge voxels repeat
     predict : (B, C, d, h, w) float32 in [0, 1] to (B, C', d, h, w)
     to_unit : maps values of the scan to [0, 1] float32; applied to each window alone
-    control : asked before each batch; on ``"stop"`` the sweep returns None
+    control : asked before each batch
 
     Returns
     -------
-    The weighted mean of all windows' answers, or None when stopped.
+    The weighted mean of all windows' answers; None when ``control`` said stop.
     """
     weight = gaussian(plan.size)
     extent = tuple(stop - start for start, stop in plan.box)
@@ -120,10 +120,8 @@ def sweep(
         yield first + len(starts)
     covered = norm > 0
     norm[~covered] = 1
-    if total is None:
-        total = np.zeros((data.shape[0], *extent), np.float32)
-    np.divide(total, norm, out=total)
-    return Swept(plan, total, covered)
+    values = np.zeros((data.shape[0], *extent), np.float32) if total is None else total
+    return Swept(plan, np.divide(values, norm, out=values), covered)
 
 
 def cut(data: NDArray[Any], start: Triple, size: Triple) -> NDArray[Any]:

@@ -40,7 +40,9 @@ class RestoreSettings(Config):
     overlap: float = Field(
         0.25, ge=0, le=0.9, description="share of a window that the next one covers again: more is smoother and slower"
     )
-    batch: int = Field(1, ge=1, le=64, description="windows that go through the network together")
+    batch: int | None = Field(
+        None, ge=1, le=64, description="windows that go through the network together; empty: 1 on a CPU, 8 on a GPU"
+    )
     device: str = Field("auto", description="auto (a GPU where there is one), cpu, cuda, cuda:1, ...")
     precision: Precision = Field(
         "auto", description="auto: half precision where it is faster and agrees; or 32, bf16, 16"
@@ -138,12 +140,13 @@ def prepare(
     predictor = Predictor(model, settings.device, settings.precision)
     if settings.threads is not None:
         _limit_threads(settings.threads)
-    first = plan.starts[: settings.batch] if len(plan.starts) >= PROBED else ()
+    batch = settings.batch or _usual_batch(card, predictor)
+    first = plan.starts[:batch] if len(plan.starts) >= PROBED else ()
     if first:
         predictor.probe(np.stack([_unit(scale, cut(volume.data, start, plan.size)) for start in first]))
     elif predictor.precision == "auto":
         predictor.precision = "32"
-    return Ready(volume, card, scale, plan, predictor, settings.batch, tuple(warnings))
+    return Ready(volume, card, scale, plan, predictor, batch, tuple(warnings))
 
 
 def run_windows(ready: Ready, control: Control = keep_running) -> Generator[Event, None, Restored | None]:
@@ -213,6 +216,11 @@ def _in_own_units(ready: Ready, values: NDArray[np.float32], covered: NDArray[np
 def _unit(scale: Scale, values: NDArray[Any]) -> NDArray[np.float32]:
     """Map to [0, 1], voxels without a value to 0."""
     return np.nan_to_num(scale.to_unit(values), copy=False, nan=0.0)
+
+
+def _usual_batch(card: ModelCard, predictor: Predictor) -> int:
+    """One window keeps a CPU busy; a network that takes statistics over its batch must see each window alone."""
+    return 8 if card.network.independent and predictor.device.type != "cpu" else 1
 
 
 def _check_out(out: str) -> None:
