@@ -16,9 +16,10 @@ from genesis3d.transforms import chain_preset
 from napari_genesis.widgets import preview_model as model
 from napari_genesis.widgets.preview_box import Grid, ScanBox
 from napari_genesis.widgets.preview_engine import Resolver
-from napari_genesis.widgets.preview_face import CHAIN, SIZE, PreviewFace
+from napari_genesis.widgets.preview_face import CHAIN, SIZE, PreviewFace, collect_soon
 from napari_genesis.widgets.preview_scan import LayerScan, refusal
 from napari_genesis.widgets.preview_training import Training, same_scan
+from napari_genesis.widgets.shared import offer_chain
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -45,6 +46,7 @@ class PreviewDock(PreviewFace):
         self._on_theme()
         self._on_view()
         self._choose_layer()
+        offer_chain(self.current_chain)
 
     def start(self) -> None:
         """Draw anew: another seed."""
@@ -65,13 +67,14 @@ class PreviewDock(PreviewFace):
             return
         super().shutdown()
         self.store_settings()
-        for event in self._dims_events():
+        for event in self.dims_events():
             event.disconnect(self._on_dims)
         self.source.close()
         self.resolver.close()
         self.scan.close()
         self.box.remove()
         self.views.shut()
+        collect_soon()
 
     @property
     def frame(self) -> model.Frame | None:
@@ -106,18 +109,12 @@ class PreviewDock(PreviewFace):
         self.source.changed.connect(self._on_source)
         self.source.failed.connect(self.show_error)
         self.source.started.connect(self.watch)
-        for event in self._dims_events():
+        for event in self.dims_events():
             event.connect(self._on_dims)
-
-    def _dims_events(self) -> tuple[Any, ...]:
-        events = self.viewer.dims.events
-        return events.ndisplay, events.order, events.point
-
-    # the scan and the box
 
     def _choose_layer(self) -> None:
         """Begin with the uppermost layer that can be shown."""
-        usable = [layer for layer in self.layers.layers() if not refusal(layer)]
+        usable = self.usable_layers()
         if usable and self.layers.layer is not usable[0]:
             self.layers.set_layer(usable[0])
         else:
@@ -128,7 +125,7 @@ class PreviewDock(PreviewFace):
             return
         gone = self.scan.layer is not None and self.scan.layer not in self.viewer.layers
         if gone and layer is not None and refusal(layer):  # napari chose it, not the user
-            usable = [each for each in self.layers.layers() if not refusal(each)]
+            usable = self.usable_layers()
             if usable:
                 self.layers.set_layer(usable[0])
                 return
@@ -287,7 +284,6 @@ class PreviewDock(PreviewFace):
     def _show_place_of(self, shown: model.Shown) -> None:
         """Say which case the training drew from, and draw the box where that scan is open."""
         training = self._training
-        assert training is not None
         sampler, place = training.maker.sampler, shown.pairs.locations[0]
         volume = sampler.volumes[place.case]
         size, address = sampler.config.patch, self.address.value

@@ -38,6 +38,7 @@ class Resolver(QObject):
         self._wish: tuple[Callable[[], Shown], int] | None = None
         self._generation = 0  # answers to wishes of an earlier one are dropped
         self._job: ThreadJob | None = None
+        self._ended: ThreadJob | None = None
         self._jobs: list[ThreadJob] = []
         close_with(self, self._jobs)
         self._answer: list[tuple[int, Shown]] = []
@@ -104,7 +105,7 @@ class Resolver(QObject):
         self._job.start()
 
     def _on_ended(self, state: JobState) -> None:
-        self._job = None
+        self._ended, self._job = self._job, None  # it is still inside its own timer: not to be deleted here
         self._jobs.clear()
         answers, self._answer = self._answer, []
         for generation, answer in answers:

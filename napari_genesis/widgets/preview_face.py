@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from genesis3d.transforms import Chain, chain_preset
 from napari_genesis.widgets.preview_chain import ChainEditor
 from napari_genesis.widgets.preview_model import Triple
 from napari_genesis.widgets.preview_parts import AddressPanel, PlacePanel, ViewPanel
+from napari_genesis.widgets.preview_scan import refusal
 from napari_genesis.widgets.preview_source import SourcePanel
 from napari_genesis.widgets.preview_views import DifferenceView
 from napari_genesis.widgets.shell import Dock, theme_kind
@@ -22,7 +24,7 @@ from napari_genesis.widgets.shell import Dock, theme_kind
 if TYPE_CHECKING:
     import napari.viewer
 
-__all__ = ["CHAIN", "SIZE", "PreviewFace"]
+__all__ = ["CHAIN", "SIZE", "PreviewFace", "collect_soon"]
 
 SIZE: Triple = (32, 64, 64)
 CHAIN = "official"
@@ -48,6 +50,7 @@ class PreviewFace(Dock):
         self.remember.setSingleShot(True)
         self.remember.setInterval(REMEMBER_MS)
         self.remember.timeout.connect(self.store_settings)
+        self.destroyed.connect(collect_soon)
 
     def _build_panels(self) -> None:
         self.layers = self.picker(kinds=("image", "labels"), accepts=_any_layer)
@@ -99,6 +102,19 @@ class PreviewFace(Dock):
         self.splitter.setStretchFactor(1, 1)
         outer.addWidget(self.splitter, 1)
 
+    def current_chain(self) -> Chain:
+        """Return the chain shown, for other docks."""
+        return self.chain.value
+
+    def usable_layers(self) -> list[Layer]:
+        """Return the layers that can be shown, uppermost first."""
+        return [layer for layer in self.layers.layers() if not refusal(layer)]
+
+    def dims_events(self) -> tuple[Any, ...]:
+        """Return what tells that the viewer shows other slices."""
+        events = self.viewer.dims.events
+        return events.ndisplay, events.order, events.point
+
     def copy_python(self) -> None:
         """Put Python that makes these voxels on the clipboard."""
 
@@ -140,6 +156,15 @@ class PreviewFace(Dock):
             seed, step, slot = (int(n) for n in known.get("address", (0, 0, 0)))
             self.address.set_value(seed, step, slot)
         self.looks.windows.setCurrentText(str(known.get("window", self.looks.windows.currentText())))
+
+
+def collect_soon() -> None:
+    """Let go of plots and canvases in the GUI thread, soon: collected by chance in a job's thread they would crash."""
+    QTimer.singleShot(0, _collect)
+
+
+def _collect() -> None:
+    gc.collect()
 
 
 def _any_layer(layer: Layer) -> bool:

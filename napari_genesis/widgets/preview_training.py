@@ -78,6 +78,7 @@ class TrainingLoader(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._job: ThreadJob | None = None
+        self._ended: ThreadJob | None = None
         self._jobs: list[ThreadJob] = []
         close_with(self, self._jobs)
         self._made: list[Training] = []
@@ -109,7 +110,7 @@ class TrainingLoader(QObject):
         self._made = []
 
     def _on_ended(self, state: JobState) -> None:
-        self._job = None
+        self._ended, self._job = self._job, None  # it is still inside its own timer: not to be deleted here
         self._jobs.clear()
         if self._made:
             self.ready.emit(self._made[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from genesis3d.intensity import CtIntensity
 from genesis3d.transforms import Chain, NonLinear, Step, chain_preset
 from genesis3d.volume import Geometry, Volume
 from napari_genesis.layers import add_volume, volume_from_layer
+from napari_genesis.widgets import preview_face
 from napari_genesis.widgets import preview_model as model
 from napari_genesis.widgets.preview import PreviewDock
 from napari_genesis.widgets.preview_engine import Resolver
@@ -41,6 +43,13 @@ def docked(viewer: Any, qtbot: Any) -> PreviewDock:
     qtbot.addWidget(made)
     settle(qtbot, made)
     return made
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of the test before are let go here and not at each closing, for pytest holds them until its end."""
+    monkeypatch.setattr(preview_face, "_collect", int)
+    gc.collect()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +23,19 @@ from genesis3d.volume import Geometry, Volume
 from genesis3d.workflows.pretrain_config import PretrainConfig
 from genesis3d.workflows.pretrain_setup import read_cases, training_pairs
 from napari_genesis.layers import add_volume
-from napari_genesis.widgets import shared
+from napari_genesis.widgets import preview_face, shared
 from napari_genesis.widgets.preview import PreviewDock
 from napari_genesis.widgets.preview_training import read_config, same_scan
 
 SHAPE = (48, 56, 64)
 PATCH = (16, 24, 32)
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of the test before are let go here and not at each closing, for pytest holds them until its end."""
+    monkeypatch.setattr(preview_face, "_collect", int)
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
