@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Resolver"]
 
-DELAY_MS = 8  # a drag sends several changes in one turn of the event loop: they become one
+DELAY_MS = 1  # a drag sends several changes in one turn of the event loop: they become one
 DIRECT_S = 0.030  # longer than this would be felt in the window
 
 
