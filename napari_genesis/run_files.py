@@ -15,7 +15,7 @@ import psutil
 
 from genesis3d.config import Config
 from genesis3d.events import Event, read_event
-from genesis3d.training.files import write_atomic
+from genesis3d.files import write_atomic
 from genesis3d.training.rundir import RunDir
 
 __all__ = [

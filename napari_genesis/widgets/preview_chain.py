@@ -120,7 +120,7 @@ class ChainEditor(QWidget):
 
     def save(self, path: str) -> None:
         """Write the chain shown as YAML that ``genesis3d pretrain --chain`` reads, in one piece."""
-        from genesis3d.training.files import write_atomic
+        from genesis3d.files import write_atomic
 
         try:
             write_atomic(Path(path), self.value.to_yaml().encode())

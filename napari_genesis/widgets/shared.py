@@ -10,6 +10,8 @@ from weakref import WeakMethod
 
 import yaml
 
+from genesis3d.files import write_atomic
+
 __all__ = ["Store", "current_chain", "current_pretrain_config", "home", "offer", "offer_chain", "offer_pretrain_config",
            "offered", "runs_folder"]  # fmt: skip
 
@@ -54,9 +56,7 @@ class Store:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(".new")
-            temporary.write_text(yaml.safe_dump(values | {key: value}), encoding="utf-8")
-            os.replace(temporary, self._path)
+            write_atomic(self._path, yaml.safe_dump(values | {key: value}).encode(), durable=False)
         except OSError:
             return
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesis3d.errors import ConfigError, ModelError
-from genesis3d.networks.atomic import write_atomically
+from genesis3d.files import write_atomic
 from genesis3d.networks.card import ModelCard
 
 if TYPE_CHECKING:
@@ -74,7 +75,13 @@ def write_model(
     }
     check_weights(state, card.network, str(path))
     header = json.dumps(card.to_dict(), sort_keys=True)
-    return write_atomically(Path(path), safetensors.torch.save(state, metadata={KEY: header}))
+    path, data = Path(path), safetensors.torch.save(state, metadata={KEY: header})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
+    except OSError as error:
+        raise ModelError(f"{path}: the model could not be written: {error.strerror or error}") from error
+    return sha256(data).hexdigest()
 
 
 def read_card(path_or_run: str | Path) -> ModelCard:

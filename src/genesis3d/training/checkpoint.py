@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesis3d.errors import RunError
+from genesis3d.files import write_atomic
 from genesis3d.networks.model_file import ModelCard, write_model
-from genesis3d.training.files import write_atomic
 from genesis3d.training.progress import Progress
 from genesis3d.training.rundir import RunDir, step_of
 

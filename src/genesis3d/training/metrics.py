@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from genesis3d.training.files import write_atomic
+from genesis3d.files import write_atomic
 
 __all__ = ["MetricsTable"]
 

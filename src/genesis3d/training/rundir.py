@@ -19,7 +19,8 @@ import psutil
 
 from genesis3d.errors import RunError
 from genesis3d.events import Event, Order, read_event
-from genesis3d.training.files import DirectoryLock, write_atomic
+from genesis3d.files import write_atomic
+from genesis3d.training.lock import DirectoryLock
 from genesis3d.training.metrics import MetricsTable
 
 __all__ = ["RunDir", "RunState", "list_runs"]

@@ -7,8 +7,8 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from genesis3d.files import write_atomic
 from genesis3d.tasks.figures import restoration_figures
-from genesis3d.training.files import write_atomic
 from genesis3d.training.half import autocast
 from genesis3d.training.pairs import PairMaker, Pairs
 

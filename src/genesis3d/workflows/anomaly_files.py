@@ -6,9 +6,7 @@ import csv
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 
 from genesis3d.errors import ScanError
 from genesis3d.events import Event, Saved
+from genesis3d.files import write_atomic
 from genesis3d.io import write_volume
 from genesis3d.networks.card import library_versions
 from genesis3d.workflows.anomaly_map import lung_millilitres, rows
@@ -133,17 +132,7 @@ def _stored(volume: Volume) -> Volume:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file, whole or not at all; raises ScanError."""
-    temporary: str | None = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        write_atomic(path, text.encode())
     except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
         raise ScanError(f"{path}: cannot be written: {error.strerror or error}") from error

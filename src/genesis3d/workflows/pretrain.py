@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from genesis3d.errors import ConfigError, RunError
 from genesis3d.events import Control, Event, Finished, Order, Started, Validated, Warned, keep_running
-from genesis3d.training.files import write_atomic
+from genesis3d.files import write_atomic
 from genesis3d.training.precision import choose_hardware, default_threads, find_device
 from genesis3d.training.recorder import failure, record
 from genesis3d.training.rundir import RunDir
