@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,13 @@ class Job:
             self.changed.emit(self.state)
         if done and not self._channel.events and self._timer.isActive():
             self._timer.stop()
+            # whoever listens may let go of the job: it must outlive the timeout that called this
+            QTimer.singleShot(0, partial(_outlive, self))
             self.ended.emit(self.state)
+
+
+def _outlive(_job: Job) -> None:
+    """Do nothing: being scheduled is what keeps the job."""
 
 
 def close_jobs(jobs: list[Any]) -> None:
