@@ -1,6 +1,6 @@
 """Ten minutes of pre-training on the CPU, started from the Pre-train dock: what it restores in a scan it never saw.
 
-Needs the chest CTs of GENESIS_DATA (open/chest_ct); one whole scan is held out.  The window's timer and a changing layer
+Needs the chest CTs of GENESIS_DATA (open/chest_ct); one whole scan is held out.  The window's timer and a layer that changes
 are measured meanwhile, as in window_while_training.
 
     GENESIS_DATA=... xvfb-run -a python -m benchmarks.ten_minutes
