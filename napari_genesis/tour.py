@@ -105,8 +105,8 @@ class Tour:
         layer = self.open_scan(path)
         self.dock("Genesis workbench")
         self.picture("workbench")
-        self._scan()
-        self._preview(layer)
+        self.show_scan()
+        self.show_preview(layer)
         if model is None:
             training = self.train(cases, minutes, layer)
             self.wait(lambda: not training.running, minutes * 30 + 20)
@@ -114,16 +114,18 @@ class Tour:
             self.wait(lambda: not training.running, minutes * 60 + 300)
             self.picture("pre-trained")
             model = str(training.follower.run_dir)
-        self._anomaly(layer, model)
+        self.show_anomaly(layer, model)
 
-    def _scan(self) -> None:
+    def show_scan(self) -> None:
+        """The Scan dock with its three planes."""
         scan = self.dock("Scan")
         scan.start()
         self.wait(seconds=2)
         self.picture("scan-three-planes")
         scan.start()
 
-    def _preview(self, layer: Any) -> None:
+    def show_preview(self, layer: Any) -> None:
+        """The Preview dock in 2D and 3D."""
         preview = self.dock("Preview")
         layer.visible = True
         self.wait(lambda: preview.outcome.text().startswith("outcome"), 60)
@@ -133,7 +135,8 @@ class Tour:
         self.picture("preview-3d")
         self.viewer.dims.ndisplay = 2
 
-    def _anomaly(self, layer: Any, model: str) -> None:
+    def show_anomaly(self, layer: Any, model: str) -> None:
+        """Map ``layer`` with ``model``; the result in 2D and 3D."""
         anomaly = self.dock("Anomaly map")
         anomaly.models.set_path(model)
         anomaly.layer_picker.set_layer(layer)

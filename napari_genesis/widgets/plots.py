@@ -154,5 +154,5 @@ def _sentence(curves: dict[str, Curve]) -> str:
 
 def _ratios(curves: dict[str, Curve]) -> str:
     ratio = f"restored to {curves['validation ratio'][1][-1]:.2f} of the best constant's error"
-    gentle = curves.get("validation gentle_ratio", ([], []))[1]
-    return f"{ratio}, {gentle[-1]:.2f} under the gentle chain" if gentle else ratio
+    found = {name: curves.get(f"validation {name}_ratio", ([], []))[1] for name in ("official", "gentle")}
+    return ratio + "".join(f", {values[-1]:.2f} under the {name} chain" for name, values in found.items() if values)

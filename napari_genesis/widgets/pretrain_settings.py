@@ -25,7 +25,7 @@ from genesis3d.errors import GenesisError
 from genesis3d.intensity import INTENSITIES
 from genesis3d.training.settings import KeepSettings, OptimiserSettings, ValidationSettings
 from genesis3d.transforms import CHAIN_PRESETS, Chain, chain_preset
-from genesis3d.workflows.pretrain_config import NETWORK_SIZES, PretrainConfig
+from genesis3d.workflows.pretrain_config import NETWORK_SIZES, PRETRAIN_PRESETS, PretrainConfig
 from napari_genesis.devices import Device
 from napari_genesis.fields import wheel_needs_focus
 from napari_genesis.forms import ConfigForm
@@ -38,7 +38,7 @@ from napari_genesis.widgets.status import memory
 __all__ = ["DEFAULT", "PretrainSettings"]
 
 FROM_PREVIEW, FROM_FILE = "from the Preview dock", "from a YAML file ..."
-DEFAULT = PretrainConfig(network=NETWORK_SIZES["S"], minutes=10)
+DEFAULT = PRETRAIN_PRESETS["quick"]
 GROUPS = {"sampling": type(DEFAULT.sampling), "optimiser": OptimiserSettings, "validation": ValidationSettings,
           "keep": KeepSettings}  # fmt: skip
 

@@ -10,6 +10,7 @@ import gc
 import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +84,11 @@ def _ours(thing: Any) -> bool:
 def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
     """A real napari viewer, not shown, closed afterwards."""
     return make_napari_viewer()
+
+
+@pytest.fixture
+def known_plugin(npe2pm: Any) -> None:
+    """The plugin as napari finds it, from the manifest of this tree."""
+    from npe2 import PluginManifest
+
+    npe2pm.register(PluginManifest.from_file(Path(__file__).resolve().parents[2] / "napari_genesis" / "napari.yaml"))

@@ -13,14 +13,6 @@ from napari_genesis.widgets.workbench import DOCKS, SAMPLES, WorkbenchDock, open
 MANIFEST = Path(__file__).resolve().parents[2] / "napari_genesis" / "napari.yaml"
 
 
-@pytest.fixture
-def known_plugin(npe2pm: Any) -> None:
-    """The plugin as napari finds it, from the manifest of this tree."""
-    from npe2 import PluginManifest
-
-    npe2pm.register(PluginManifest.from_file(MANIFEST))
-
-
 def test_names_are_those_of_the_manifest() -> None:
     contributions = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["contributions"]
     docks = [widget["display_name"] for widget in contributions["widgets"]]

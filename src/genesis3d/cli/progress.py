@@ -86,7 +86,8 @@ def _started(event: Started) -> str:
 def _validated(event: Validated) -> str:
     figures = event.metrics
     said = [f"error {figures['ratio']:.3f} times that of the best constant"] if "ratio" in figures else []
-    said += [f"{figures['gentle_ratio']:.3f} under the gentle chain"] if "gentle_ratio" in figures else []
+    said += [f"{figures[f'{name}_ratio']:.3f} under the {name} chain" for name in ("official", "gentle")
+             if f"{name}_ratio" in figures]  # fmt: skip
     text = ", ".join(said) or _numbers(figures)
     return f"step {event.step}, held out: {text}{' (best so far)' if event.best else ''}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import gcd
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,7 +34,7 @@ def _norm(kind: Norm, channels: int) -> nn.Module:
     if kind == "instance":
         return nn.InstanceNorm3d(channels, affine=True)
     if kind == "group":
-        return nn.GroupNorm(gcd(8, channels), channels)
+        return nn.GroupNorm(max(1, channels // 8), channels)
     return nn.Identity()
 
 

@@ -63,6 +63,7 @@ class ValidationSettings(Config):
     cases: int | None = Field(None, ge=1, description="number of cases held out, in place of the share")
     names: tuple[str, ...] = Field((), description="names of the cases to hold out, in place of a draw")
     windows: int = Field(16, ge=1, le=4096, description="number of fixed sub-volumes measured")
+    patch: tuple[int, int, int] | None = Field(None, description="their size (D, H, W) in voxels; None: as trained on")
     every: int = Field(200, ge=1, description="steps between two measurements")
     patience: int | None = Field(None, ge=1, description="stop after so many measurements without a better one")
 

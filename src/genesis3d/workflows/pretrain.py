@@ -154,17 +154,22 @@ def _started(config: PretrainConfig, hardware: dict[str, Any], state: dict[str, 
 
 def _write_report(run: RunDir, config: PretrainConfig, training: Training, facts: dict[str, Any]) -> None:
     """Write what the run has reached: errors on held-out sub-volumes, beside what costs nothing."""
+    from genesis3d.workflows.pretrain_setup import YARDSTICKS, measured_patch
+
     progress = training.progress
     figures = progress.figures
+    prefixes = tuple(f"{name}_" for name in YARDSTICKS)
     report = {
         "step": progress.step,
         "seconds": round(progress.seconds, 1),
         "best_step": progress.best_step,
-        "chain": {name: value for name, value in figures.items() if not name.startswith("gentle_")},
-        "gentle": {
-            name.removeprefix("gentle_"): value for name, value in figures.items() if name.startswith("gentle_")
+        "chain": {name: value for name, value in figures.items() if not name.startswith(prefixes)},
+        **{
+            prefix[:-1]: {name.removeprefix(prefix): v for name, v in figures.items() if name.startswith(prefix)}
+            for prefix in prefixes
         },
         "windows": config.validation.windows,
+        "patch": list(measured_patch(config)),
         "hardware": training.hardware,
         **facts,
     }

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
     from genesis3d.workflows.pretrain_config import PretrainConfig
 
-__all__ = ["build_training", "read_cases", "training_pairs"]
+__all__ = ["YARDSTICKS", "build_training", "measured_patch", "read_cases", "training_pairs"]
+
+# Chains that every run is measured under, so that runs under different ones compare.
+YARDSTICKS = ("official", "gentle")
 
 
 def read_cases(config: PretrainConfig, cases: Sequence[Case] | None, control: Control) -> LoadedCases | None:
@@ -71,9 +74,14 @@ def read_cases(config: PretrainConfig, cases: Sequence[Case] | None, control: Co
 
 def training_pairs(config: PretrainConfig, loaded: LoadedCases, device: Any = None) -> tuple[PairMaker, Split]:
     """Return what makes the training's pairs, and the split behind it: the trainer and the preview share it."""
-    split = hold_out(loaded, config.validation, config.seed, config.sampling.patch)
+    split = hold_out(loaded, config.validation, config.seed, measured_patch(config))
     sampler = Sampler(config.sampling, split.training.volumes, split.training.scales)
     return PairMaker(sampler, config.chain, config.seed, config.batch, device=device), split
+
+
+def measured_patch(config: PretrainConfig) -> tuple[int, int, int]:
+    """Return the size (D, H, W) of the sub-volumes that a run is measured on."""
+    return config.validation.patch or config.sampling.patch
 
 
 def build_training(
@@ -89,7 +97,8 @@ def build_training(
     ``bare`` is the task as built from the configuration, ``state`` the content of a resume file.  Raises GenesisError
     when settings, scans and state do not fit.
     """
-    config.network.check((loaded.volumes[0].channels, *config.sampling.patch))
+    for patch in (config.sampling.patch, measured_patch(config)):
+        config.network.check((loaded.volumes[0].channels, *patch))
     fabric = _fabric(hardware)
     on_device = fabric.device if fabric.device.type == "cuda" else None
     pairs, split = training_pairs(config, loaded, on_device)
@@ -115,12 +124,12 @@ def build_training(
 
 
 def _windows(config: PretrainConfig, split: Split) -> tuple[dict[str, FixedWindows], list[str]]:
-    """Return the fixed sub-volumes under the run's chain and under the gentle one, by the prefix of their figures."""
+    """Return the fixed sub-volumes under the run's chain and those of all runs, by the prefix of their figures."""
     part, count = split.held_out, config.validation.windows
-    sampler = Sampler(config.sampling, part.volumes, part.scales)
-    chains = {"": config.chain, "gentle_": chain_preset("gentle")}
+    sampler = Sampler(config.sampling.replaced(patch=measured_patch(config)), part.volumes, part.scales)
+    chains = {"": config.chain} | {f"{name}_": chain_preset(name) for name in YARDSTICKS}
     windows = {
-        prefix: FixedWindows(sampler, chain, config.seed, count, config.batch, f"validation {prefix}".strip())
+        prefix: FixedWindows(sampler, chain, config.seed, count, 4, f"validation {prefix}".strip())
         for prefix, chain in chains.items()
     }
     return windows, sampler.warnings

@@ -140,7 +140,7 @@ def test_samples_say_where_they_lie(whole: tuple[RunDir, list[Event]], balls: li
 
 def test_the_report_names_the_error_beside_what_costs_nothing(whole: tuple[RunDir, list[Event]]) -> None:
     report = json.loads(whole[0].report_path.read_text())
-    for chain in ("chain", "gentle"):
+    for chain in ("chain", "official", "gentle"):
         figures = report[chain]
         assert {"mse_input", "mse_constant", "mse_median", "mse_network", "ratio"} <= set(figures)
         assert figures["ratio"] == pytest.approx(figures["mse_network"] / figures["mse_constant"])
