@@ -37,7 +37,7 @@ def train(minutes: float) -> tuple[dict, list[tuple[float, float]]]:
     dock.cases.add_paths([str(Path(os.environ["GENESIS_DATA"]) / "open" / "chest_ct")])
     tour.wait(lambda: not dock.cases.reading, 300)
     config = dock.config_form.config()
-    held_out = config.validation.replaced(names=(HELD_OUT,), windows=48, every=500)
+    held_out = config.validation.replaced(names=(HELD_OUT,), windows=64, every=100_000)
     config = config.replaced(minutes=minutes, steps=None, validation=held_out)
     dock.config_form.set_config(config)
     dock.primary.click()
