@@ -24,7 +24,7 @@ __all__ = ["Hardware", "choose_hardware", "default_threads", "find_device"]
 Precision = Literal["auto", "32", "bf16"]
 # Sound bfloat16 gradients of the 3D U-Net differ from 32 bits by .05 (batch of 4) to .13 (batch of 1) of their length
 # (width 8, 32x64x64, sigmoid and linear); those that some builds take from memory never written by .7 and more.
-_AGREEMENT = 0.3
+_AGREEMENT = 0.15
 # What must be gained before the simpler choice is left; below it a timing is noise.
 _GAIN = 1.15
 # Steps longer than this are timed once only.
