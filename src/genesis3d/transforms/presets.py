@@ -48,6 +48,17 @@ def _gentle() -> Chain:
     )
 
 
+def _moderate() -> Chain:
+    return Chain(
+        steps=(
+            Step(transform=Flip()),
+            Step(transform=LocalShuffling(), p=0.3),
+            Step(transform=NonLinear(p_decreasing=0.35), p=0.7),
+            Choice(options=(Inpainting(), Outpainting()), weights=(0.4, 0.6), p=0.8),
+        )
+    )
+
+
 def _alone(transform: Transform) -> Chain:
     return Chain(steps=(Step(transform=transform),))
 
@@ -56,6 +67,7 @@ CHAIN_PRESETS: dict[str, Chain] = {
     "default": Chain(),
     "official": _official(),
     "paper": _paper(),
+    "moderate": _moderate(),
     "gentle": _gentle(),
     "identity": _alone(Identity()),
     "nonlinear": _alone(NonLinear()),

@@ -86,7 +86,7 @@ PRETRAIN_PRESETS: dict[str, PretrainConfig] = {
     # make batch statistics that hold for unseen scans; measured at the papers' size all the same.
     "quick": PretrainConfig(
         network=NETWORK_SIZES["S"], minutes=10, sampling=SamplingConfig(patch=(24, 48, 48)), batch=6,
-        task=Restoration(output="linear"),
+        task=Restoration(output="linear"), chain=chain_preset("moderate"),
         validation=ValidationSettings(patch=(32, 64, 64)),
     ),
     "official-pytorch": PretrainConfig(
