@@ -107,13 +107,13 @@ class Tour:
         self.picture("workbench")
         self.show_scan()
         self.show_preview(layer)
-        if model is None:
+        if minutes > 0:
             training = self.train(cases, minutes, layer)
             self.wait(lambda: not training.running, minutes * 30 + 20)
             self.picture("pre-training")
             self.wait(lambda: not training.running, minutes * 60 + 300)
             self.picture("pre-trained")
-            model = str(training.follower.run_dir)
+            model = model or str(training.follower.run_dir)
         self.show_anomaly(layer, model)
 
     def show_scan(self) -> None:
@@ -180,8 +180,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--cases", nargs="*", default=[], help="scans to train on; default: healthy phantoms, or the scan"
     )
-    parser.add_argument("--model", help="run or model file for the anomaly map, in place of training one")
-    parser.add_argument("--minutes", type=float, default=1.0, help="length of the small training")
+    parser.add_argument("--model", help="run or model file for the anomaly map, in place of the one trained")
+    parser.add_argument(
+        "--minutes", type=float, default=1.0, help="length of the small training; 0: none (with --model)"
+    )
     parser.add_argument("--screenshots", type=Path, help="folder for numbered pictures of every step; then end")
     chosen = parser.parse_args(arguments)
     import napari
