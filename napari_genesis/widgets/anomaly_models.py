@@ -35,7 +35,7 @@ def describe_card(card: ModelCard) -> str:
     facts = [f"{network.name}{f', width {width}' if width else ''}, {size / 1e6:.1f} M parameters"]
     if card.step is not None:
         facts.append(f"{card.step:,} steps")
-    if "ratio" in card.metrics:
+    if "ratio" in card.metrics and card.metrics.get("measured_at_step", card.step) == card.step:
         facts.append(f"error {card.metrics['ratio']:.2f} of a constant's")
     scans = [_intensity(card)]
     if card.spacing is not None:
