@@ -111,7 +111,7 @@ def main() -> None:
         scan, what = find_scan(asked.scan, folder)
         model = asked.model or apart(make_model, folder / "model.safetensors", asked.width)
         rows = measure(scan, model, folder, what)
-    write(asked.out, "anomaly_memory", "python -m benchmarks.anomaly_memory", rows)
+    write(asked.out, "Memory of an anomaly map", "python -m benchmarks.anomaly_memory", rows)
 
 
 if __name__ == "__main__":
