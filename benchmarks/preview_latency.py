@@ -78,7 +78,7 @@ def main() -> None:
         import psutil
 
         from napari_genesis.layers import add_volume
-        from napari_genesis.widgets.preview import PreviewDock
+        from napari_genesis.widgets.preview.dock import PreviewDock
 
         viewer = napari.Viewer()
         viewer.window._qt_window.resize(1280, 800)

@@ -111,7 +111,7 @@ def _chosen(path: str) -> list[tuple[str | None, int | None]]:
     series = list_series(path)
     if len(series) == 1 and series[0].channels == 1:
         return [(series[0].uid or None, None)]
-    from napari_genesis.widgets.scan_series import ask_series, can_ask
+    from napari_genesis.widgets.scan.series import ask_series, can_ask
 
     if can_ask() and any(info.problem is None for info in series):
         return ask_series(series, Path(path).name)

@@ -21,8 +21,8 @@ from genesis3d.volume import Geometry, Volume
 from genesis3d.workflows.anomaly import AnomalyConfig, AnomalySettings, anomaly
 from genesis3d.workflows.anomaly_files import FILES
 from napari_genesis.layers import add_volume
-from napari_genesis.widgets.anomaly import AnomalyDock
-from napari_genesis.widgets.anomaly_work import guess_seconds
+from napari_genesis.widgets.anomaly.dock import AnomalyDock
+from napari_genesis.widgets.anomaly.work import guess_seconds
 from napari_genesis.widgets.shared import runs_folder
 
 SHAPE, SPACING = (40, 44, 60), (6.0, 5.0, 5.0)
@@ -255,7 +255,7 @@ def endless(request: Any) -> Any:
 def test_stopping_leaves_the_viewer_as_it_was(
     dock: AnomalyDock, viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_genesis.widgets.anomaly.mapping", endless)
+    monkeypatch.setattr("napari_genesis.widgets.anomaly.dock.mapping", endless)
     dock.primary.click()
     assert dock.primary.text() == "Stop"
     dock.primary.click()
@@ -269,7 +269,7 @@ def test_stopping_leaves_the_viewer_as_it_was(
 def test_closing_while_it_works(
     how: str, make_napari_viewer: Any, model: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_genesis.widgets.anomaly.mapping", endless)
+    monkeypatch.setattr("napari_genesis.widgets.anomaly.dock.mapping", endless)
     viewer = make_napari_viewer()
     add_volume(viewer, chest())
     dock = AnomalyDock(viewer)

@@ -12,7 +12,7 @@ pytest.importorskip("napari")
 
 from genesis3d.rng import Address
 from genesis3d.transforms import CHAIN_PRESETS, TRANSFORMS, Chain, Choice, NonLinear, Step, chain_preset
-from napari_genesis.widgets.preview_chain import EDITED, ChainEditor, alone, entries
+from napari_genesis.widgets.preview.chain import EDITED, ChainEditor, alone, entries
 
 OWN = '''
 import torch

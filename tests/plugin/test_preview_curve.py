@@ -15,7 +15,7 @@ from qtpy.QtTest import QTest
 
 from genesis3d.intensity import Scale
 from genesis3d.transforms import NonLinear
-from napari_genesis.widgets.preview_curve import CurveEditor
+from napari_genesis.widgets.preview.curve import CurveEditor
 
 CONTROL = np.array([0.2, 0.6, 0.5, 0.9])
 

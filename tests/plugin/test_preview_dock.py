@@ -19,10 +19,10 @@ from genesis3d.intensity import CtIntensity
 from genesis3d.transforms import Chain, NonLinear, Step, chain_preset
 from genesis3d.volume import Geometry, Volume
 from napari_genesis.layers import add_volume, volume_from_layer
-from napari_genesis.widgets import preview_face
-from napari_genesis.widgets import preview_model as model
-from napari_genesis.widgets.preview import PreviewDock
-from napari_genesis.widgets.preview_engine import Resolver
+from napari_genesis.widgets.preview import face as preview_face
+from napari_genesis.widgets.preview import model
+from napari_genesis.widgets.preview.dock import PreviewDock
+from napari_genesis.widgets.preview.engine import Resolver
 
 SHAPE = (40, 72, 80)
 SIZE = (32, 64, 64)

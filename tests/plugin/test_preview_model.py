@@ -12,7 +12,7 @@ from genesis3d.rng import Address
 from genesis3d.training.pairs import PairMaker
 from genesis3d.transforms import Chain, Flip, NonLinear, Step, chain_preset
 from genesis3d.volume import Geometry, Volume
-from napari_genesis.widgets import preview_model as model
+from napari_genesis.widgets.preview import model
 
 SHAPE = (24, 40, 48)
 

@@ -23,9 +23,10 @@ from genesis3d.volume import Geometry, Volume
 from genesis3d.workflows.pretrain_config import PretrainConfig
 from genesis3d.workflows.pretrain_setup import read_cases, training_pairs
 from napari_genesis.layers import add_volume
-from napari_genesis.widgets import preview_face, shared
-from napari_genesis.widgets.preview import PreviewDock
-from napari_genesis.widgets.preview_training import read_config, same_scan
+from napari_genesis.widgets import shared
+from napari_genesis.widgets.preview import face as preview_face
+from napari_genesis.widgets.preview.dock import PreviewDock
+from napari_genesis.widgets.preview.training import read_config, same_scan
 
 SHAPE = (48, 56, 64)
 PATCH = (16, 24, 32)

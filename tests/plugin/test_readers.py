@@ -14,8 +14,8 @@ from genesis3d.errors import ScanError
 from genesis3d.volume import Geometry, Volume
 from napari_genesis import readers
 from napari_genesis.readers import NOTHING, get_reader, read_scans
-from napari_genesis.widgets import scan_series
-from napari_genesis.widgets.scan_series import SeriesDialog
+from napari_genesis.widgets.scan import series as scan_series
+from napari_genesis.widgets.scan.series import SeriesDialog
 
 
 @dataclass(frozen=True)

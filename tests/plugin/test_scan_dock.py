@@ -13,9 +13,9 @@ from scipy.spatial.transform import Rotation
 from genesis3d.data import phantoms
 from genesis3d.volume import Geometry, Volume
 from napari_genesis.layers import add_volume, patient_point
-from napari_genesis.widgets.scan import HIDE, SHOW, ScanDock
-from napari_genesis.widgets.scan_readout import REST, describe_point, describe_value
-from napari_genesis.widgets.scan_views import PLANES, anatomical_orientation
+from napari_genesis.widgets.scan.dock import HIDE, SHOW, ScanDock
+from napari_genesis.widgets.scan.readout import REST, describe_point, describe_value
+from napari_genesis.widgets.scan.views import PLANES, anatomical_orientation
 
 
 def ct(shape: tuple[int, int, int] = (6, 8, 10), tilt: float = 0, name: str = "ct") -> Volume:

@@ -19,13 +19,13 @@ from genesis3d.workflows.pretrain_config import PretrainConfig
 from napari_genesis.devices import known_devices, probe
 from napari_genesis.jobs import JobState, RunFollower, ThreadJob
 from napari_genesis.run_files import write_config
-from napari_genesis.widgets.cases import CaseList
 from napari_genesis.widgets.closing import ask_go_on
-from napari_genesis.widgets.pretrain_banner import Banner
-from napari_genesis.widgets.pretrain_inputs import case_paths, extended, known_intensity, prepare_run, start_prepared
-from napari_genesis.widgets.pretrain_settings import DEFAULT, PretrainSettings
-from napari_genesis.widgets.pretrain_view import TrainingView, end_sentence, kill_button
-from napari_genesis.widgets.runs import RunList, free_name, live_runs
+from napari_genesis.widgets.pretrain.banner import Banner
+from napari_genesis.widgets.pretrain.cases import CaseList
+from napari_genesis.widgets.pretrain.inputs import case_paths, extended, known_intensity, prepare_run, start_prepared
+from napari_genesis.widgets.pretrain.runs import RunList, free_name, live_runs
+from napari_genesis.widgets.pretrain.settings import DEFAULT, PretrainSettings
+from napari_genesis.widgets.pretrain.view import TrainingView, end_sentence, kill_button
 from napari_genesis.widgets.shared import offer_pretrain_config, runs_folder
 from napari_genesis.widgets.shell import Dock, fold
 

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QVBoxLayout, QWidget
 
 from genesis3d.errors import GenesisError
 from napari_genesis.fields import wheel_needs_focus
-from napari_genesis.widgets.preview_training import Training, TrainingLoader, read_config
+from napari_genesis.widgets.preview.training import Training, TrainingLoader, read_config
 from napari_genesis.widgets.shared import current_pretrain_config
 
 __all__ = ["SourcePanel"]

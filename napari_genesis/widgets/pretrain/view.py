@@ -14,7 +14,7 @@ from napari_genesis.jobs import JobState, RunFollower
 from napari_genesis.run_files import log_tail
 from napari_genesis.widgets.parts import fold
 from napari_genesis.widgets.plots import CurvePlot
-from napari_genesis.widgets.samples import SampleLayers
+from napari_genesis.widgets.pretrain.samples import SampleLayers
 
 __all__ = ["TrainingView", "end_sentence", "kill_button"]
 

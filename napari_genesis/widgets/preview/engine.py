@@ -13,7 +13,7 @@ from genesis3d.events import Control, Event, Finished
 from napari_genesis.jobs import JobState, ThreadJob, close_jobs, close_with
 
 if TYPE_CHECKING:
-    from napari_genesis.widgets.preview_model import Shown
+    from napari_genesis.widgets.preview.model import Shown
 
 __all__ = ["Resolver"]
 

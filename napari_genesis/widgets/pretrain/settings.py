@@ -31,7 +31,7 @@ from napari_genesis.fields import wheel_needs_focus
 from napari_genesis.forms import ConfigForm
 from napari_genesis.run_files import training_threads
 from napari_genesis.widgets.parts import fold, side_by_side
-from napari_genesis.widgets.pretrain_inputs import training_memory
+from napari_genesis.widgets.pretrain.inputs import training_memory
 from napari_genesis.widgets.shared import current_chain
 from napari_genesis.widgets.status import memory
 

@@ -18,8 +18,8 @@ from qtpy.QtCore import QEvent, QSize, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_genesis.layers import AXES, UNITS, patient_point
-from napari_genesis.widgets.scan_readout import describe_side
-from napari_genesis.widgets.scan_views import PLANES, anatomical_orientation
+from napari_genesis.widgets.scan.readout import describe_side
+from napari_genesis.widgets.scan.views import PLANES, anatomical_orientation
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -51,7 +51,7 @@ def edges_2d(
 def draw_box(viewer: Viewer) -> BoxDrawing:
     """Return a drawing in ``viewer``: an overlay where this napari allows it, else a helper layer."""
     try:
-        from napari_genesis.widgets.preview_box_overlay import OverlayBox
+        from napari_genesis.widgets.preview.box_overlay import OverlayBox
 
         return OverlayBox(viewer)
     except (ImportError, AttributeError):

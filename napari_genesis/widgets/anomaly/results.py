@@ -13,8 +13,8 @@ from superqt import QLabeledDoubleSlider
 
 from napari_genesis.jobs import JobState, ThreadJob, close_jobs, close_with
 from napari_genesis.layers import view_point, volume_from_layer
-from napari_genesis.widgets.anomaly_regions import MOST_ROWS, RegionTable
-from napari_genesis.widgets.anomaly_work import refining
+from napari_genesis.widgets.anomaly.regions import MOST_ROWS, RegionTable
+from napari_genesis.widgets.anomaly.work import refining
 from napari_genesis.widgets.parts import form_layout
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from genesis3d.workflows.anomaly import AnomalyMap
     from genesis3d.workflows.anomaly_map import FoundRegion
-    from napari_genesis.widgets.anomaly_layers import MapLayers
+    from napari_genesis.widgets.anomaly.layers import MapLayers
 
 __all__ = ["ResultPanel"]
 

@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QVB
 from genesis3d.errors import GenesisError
 from genesis3d.registry import load_plugin
 from genesis3d.transforms import CHAIN_PRESETS, TRANSFORMS, Chain, Choice, Step, Transform
-from napari_genesis.widgets.preview_model import drawn_curves, read_chain
-from napari_genesis.widgets.preview_step import StepRow
+from napari_genesis.widgets.preview.model import drawn_curves, read_chain
+from napari_genesis.widgets.preview.step import StepRow
 
 if TYPE_CHECKING:
     from genesis3d.intensity import Scale

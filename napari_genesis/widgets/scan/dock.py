@@ -10,16 +10,16 @@ from qtpy.QtWidgets import QLabel
 from genesis3d.errors import GenesisError
 from genesis3d.volume import obliquity_degrees
 from napari_genesis.layers import oblique_conflict, volume_from_layer
-from napari_genesis.widgets.scan_readout import Readout
-from napari_genesis.widgets.scan_views import JumpControls, PlaneControls
-from napari_genesis.widgets.scan_window import DepthLook, WindowControls
+from napari_genesis.widgets.scan.readout import Readout
+from napari_genesis.widgets.scan.views import JumpControls, PlaneControls
+from napari_genesis.widgets.scan.window import DepthLook, WindowControls
 from napari_genesis.widgets.shell import Dock
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-    from napari_genesis.widgets.scan_ortho import OrthoViews
+    from napari_genesis.widgets.scan.ortho import OrthoViews
 
 __all__ = ["ScanDock"]
 
@@ -80,7 +80,7 @@ class ScanDock(Dock):
         if self.planes is not None:
             self._hide_planes()
         elif self.layer is not None:
-            from napari_genesis.widgets.scan_ortho import OrthoViews
+            from napari_genesis.widgets.scan.ortho import OrthoViews
 
             self.planes = OrthoViews(self.viewer, self.layer)
             self.planes.closed.connect(self._on_planes_closed)

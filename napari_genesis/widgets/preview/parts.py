@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_genesis.fields import wheel_needs_focus
-from napari_genesis.widgets.preview_model import LARGEST, SMALLEST, Triple
+from napari_genesis.widgets.preview.model import LARGEST, SMALLEST, Triple
 from napari_genesis.windows import WINDOWS, window_limits
 
 __all__ = ["AddressPanel", "PlacePanel", "ViewPanel"]

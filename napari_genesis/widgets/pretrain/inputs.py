@@ -19,7 +19,7 @@ from genesis3d.volume import Volume
 from genesis3d.workflows.pretrain_config import PretrainConfig
 from napari_genesis.jobs import JobState
 from napari_genesis.run_files import write_config
-from napari_genesis.widgets.case_entries import CaseEntry
+from napari_genesis.widgets.pretrain.case_entries import CaseEntry
 from napari_genesis.widgets.status import memory
 
 __all__ = [

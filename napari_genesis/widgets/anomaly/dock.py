@@ -15,10 +15,10 @@ from genesis3d.workflows.anomaly import AnomalySettings
 from napari_genesis.forms import ConfigForm
 from napari_genesis.jobs import JobState, ThreadJob
 from napari_genesis.layers import volume_from_layer
-from napari_genesis.widgets.anomaly_layers import MapLayers
-from napari_genesis.widgets.anomaly_models import ModelPicker, model_name
-from napari_genesis.widgets.anomaly_results import ResultPanel
-from napari_genesis.widgets.anomaly_work import Request, guess_seconds, likely_device, mapping, saving, work_of
+from napari_genesis.widgets.anomaly.layers import MapLayers
+from napari_genesis.widgets.anomaly.models import ModelPicker, model_name
+from napari_genesis.widgets.anomaly.results import ResultPanel
+from napari_genesis.widgets.anomaly.work import Request, guess_seconds, likely_device, mapping, saving, work_of
 from napari_genesis.widgets.shell import Dock, duration
 
 if TYPE_CHECKING:

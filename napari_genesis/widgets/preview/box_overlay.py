@@ -15,7 +15,7 @@ from napari._vispy.utils.visual import overlay_to_visual
 from napari.components.overlays import SceneOverlay
 from vispy.scene.visuals import Line
 
-from napari_genesis.widgets.preview_box_draw import BOX_COLOR, edges_2d, edges_3d
+from napari_genesis.widgets.preview.box_draw import BOX_COLOR, edges_2d, edges_3d
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

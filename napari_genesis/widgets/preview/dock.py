@@ -13,12 +13,12 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from genesis3d.rng import Address
 from genesis3d.transforms import chain_preset
-from napari_genesis.widgets import preview_model as model
-from napari_genesis.widgets.preview_box import Grid, ScanBox
-from napari_genesis.widgets.preview_engine import Resolver
-from napari_genesis.widgets.preview_face import CHAIN, SIZE, PreviewFace, collect_soon
-from napari_genesis.widgets.preview_scan import LayerScan, refusal
-from napari_genesis.widgets.preview_training import Training, same_scan
+from napari_genesis.widgets.preview import model
+from napari_genesis.widgets.preview.box import Grid, ScanBox
+from napari_genesis.widgets.preview.engine import Resolver
+from napari_genesis.widgets.preview.face import CHAIN, SIZE, PreviewFace, collect_soon
+from napari_genesis.widgets.preview.scan import LayerScan, refusal
+from napari_genesis.widgets.preview.training import Training, same_scan
 from napari_genesis.widgets.shared import offer_chain
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_genesis.widgets.preview_box_draw import BoxDrawing, draw_box
+from napari_genesis.widgets.preview.box_draw import BoxDrawing, draw_box
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

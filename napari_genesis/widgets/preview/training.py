@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from genesis3d.errors import ConfigError
 from genesis3d.events import Control, Event, Finished, Started
 from napari_genesis.jobs import JobState, ThreadJob, close_jobs, close_with
-from napari_genesis.widgets.preview_model import size_text
+from napari_genesis.widgets.preview.model import size_text
 
 if TYPE_CHECKING:
     from genesis3d.training.pairs import PairMaker

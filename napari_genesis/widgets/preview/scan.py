@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from genesis3d.errors import GenesisError, ScanError
 from genesis3d.intensity import Scale, default_intensity
 from napari_genesis.layers import patient_point, view_point, volume_from_layer
-from napari_genesis.widgets.preview_box import Grid
+from napari_genesis.widgets.preview.box import Grid
 
 if TYPE_CHECKING:
     from napari.layers import Layer

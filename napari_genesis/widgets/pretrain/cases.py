@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from genesis3d.errors import GenesisError
 from genesis3d.events import Warned
 from napari_genesis.jobs import JobState, ThreadJob
-from napari_genesis.widgets.case_entries import EDGE, CaseEntry, Found, Read, about, finder
+from napari_genesis.widgets.pretrain.case_entries import EDGE, CaseEntry, Found, Read, about, finder
 from napari_genesis.widgets.status import memory
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSplitter, QVBoxLay
 
 from genesis3d.errors import GenesisError
 from genesis3d.transforms import Chain, chain_preset
-from napari_genesis.widgets.preview_chain import ChainEditor
-from napari_genesis.widgets.preview_model import Triple
-from napari_genesis.widgets.preview_parts import AddressPanel, PlacePanel, ViewPanel
-from napari_genesis.widgets.preview_scan import refusal
-from napari_genesis.widgets.preview_source import SourcePanel
-from napari_genesis.widgets.preview_views import DifferenceView
+from napari_genesis.widgets.preview.chain import ChainEditor
+from napari_genesis.widgets.preview.model import Triple
+from napari_genesis.widgets.preview.parts import AddressPanel, PlacePanel, ViewPanel
+from napari_genesis.widgets.preview.scan import refusal
+from napari_genesis.widgets.preview.source import SourcePanel
+from napari_genesis.widgets.preview.views import DifferenceView
 from napari_genesis.widgets.shell import Dock, theme_kind
 
 if TYPE_CHECKING:

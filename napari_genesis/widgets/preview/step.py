@@ -11,7 +11,7 @@ from superqt import QLabeledDoubleSlider
 from genesis3d.transforms import Choice, NonLinear, Step, Transform
 from napari_genesis.fields import wheel_needs_focus
 from napari_genesis.forms import ConfigForm
-from napari_genesis.widgets.preview_curve import CurveEditor
+from napari_genesis.widgets.preview.curve import CurveEditor
 
 if TYPE_CHECKING:
     from genesis3d.intensity import Scale

@@ -1,0 +1,1 @@
+"""The Scan dock."""
