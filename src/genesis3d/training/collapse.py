@@ -1,51 +1,127 @@
-"""Noticing that a training has died: a loss that is no number, or an output that is the same everywhere."""
+"""Noticing that a training has died: a loss that is no number or explodes, an output that is the same everywhere."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 from genesis3d.errors import RunError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-__all__ = ["CollapseGuard"]
+__all__ = ["CollapseGuard", "Collapsed", "vitals"]
 
 # Learning rates near 1 have driven published trainings to a constant: an output this much flatter than its target ...
 _FLAT = 0.02
 # ... for this many steps on end is taken for dead; a network that has just begun is flat for a few.
 _PATIENCE = 60
+# A loss this many times the first, of an output worse than a constant, so often on end, comes back no more.
+_EXPLODED = 10.0
+_EXPLODED_PATIENCE = 10
+# An error this many times that of the untrained network and of the best constant, for _PATIENCE steps, is no learning.
+_LOST = 2.0
 # A gradient this many times the usual length is computed again in 32 bits before it is believed.
 _SUSPICIOUS = 20.0
 
 
+class Collapsed(RunError):
+    """A training has died: ``what`` happened in words, at ``step``."""
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(
+            f"the training stopped at step {step}: {what}; lower the learning rate (the last good checkpoint is kept)"
+        )
+        self.step = step
+        self.what = what
+
+
+def vitals(output: Tensor, target: Tensor) -> dict[str, float]:
+    """Return what :meth:`CollapseGuard.check` looks at beside loss and gradient, of a batch (B, C, D, H, W)."""
+    import torch
+
+    output, target = output.float(), target.to(output.device).float()
+    found = torch.stack([output.std(), target.std(), (output - target).square().mean()]).tolist()
+    return dict(zip(("output_std", "target_std", "error"), found, strict=True))
+
+
+@dataclass
 class CollapseGuard:
-    """Raises RunError when a training has died; ask before the optimiser takes its step."""
+    """Raises :class:`Collapsed` when a training has died; ask before the optimiser takes its step.
 
-    def __init__(self) -> None:
-        self._flat_steps = 0
-        self._usual_norm: float | None = None
+    The fields are plain numbers that a resume file keeps, so that a resumed run notices at the same step.
+    """
 
-    def suspicious(self, loss: float, gradient_norm: float) -> bool:
+    seen: int = 0
+    alive: int = 0
+    flat_steps: int = 0
+    lost_steps: int = 0
+    exploded_steps: int = 0
+    first_loss: float = 0.0
+    first_error: float = 0.0
+    usual_norm: float = 0.0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, float]) -> CollapseGuard:
+        """Return the guard of a resume file; a new one for ``{}``."""
+        return cls(**{item.name: values[item.name] for item in fields(cls) if item.name in values})  # type: ignore[arg-type]  # plain numbers
+
+    def to_dict(self) -> dict[str, float]:
+        """Return plain numbers for the resume file."""
+        return asdict(self)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing speaks against going back to the present state later."""
+        return bool(self.alive) and not (self.flat_steps or self.lost_steps or self.exploded_steps)
+
+    def suspicious(self, values: Mapping[str, float]) -> bool:
         """Whether a gradient is no number, or far longer than those before it: to be computed again, exactly."""
-        usual = self._usual_norm
-        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+        norm, usual = values["gradient_norm"], self.usual_norm
+        if not (math.isfinite(values["loss"]) and math.isfinite(norm)):
             return True
-        self._usual_norm = gradient_norm if usual is None else 0.95 * usual + 0.05 * min(gradient_norm, 10 * usual)
-        return usual is not None and gradient_norm > _SUSPICIOUS * usual
+        self.usual_norm = 0.95 * usual + 0.05 * min(norm, 10 * usual) if usual else norm
+        return usual > 0 and norm > _SUSPICIOUS * usual
 
-    def check(self, step: int, loss: float, gradient_norm: float, output: Tensor, target: Tensor) -> None:
-        """Look at one step: ``loss``, gradient norm, ``output`` and ``target``, (B, C, D, H, W)."""
-        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
-            raise RunError(
-                f"the training stopped at step {step}: expected a finite loss and gradient, got {loss:g} and "
-                f"{gradient_norm:g}; lower the learning rate (the last good checkpoint is kept)"
-            )
-        flat = float(output.float().std()) < _FLAT * float(target.float().std())
-        self._flat_steps = self._flat_steps + 1 if flat else 0
-        if self._flat_steps >= _PATIENCE:
-            raise RunError(
-                f"the training stopped at step {step}: the output has been constant for {_PATIENCE} steps; lower the "
-                f"learning rate (the best checkpoint is kept)"
-            )
+    def check(self, step: int, values: Mapping[str, float], *, warming: bool = False) -> None:
+        """Look at one step: ``loss``, ``gradient_norm`` and the :func:`vitals` of its batch.
+
+        While the learning rate is ``warming`` up, an output that has not yet come to life may be flat.
+        """
+        loss, norm = values["loss"], values["gradient_norm"]
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise Collapsed(step, f"expected a finite loss and gradient, got {loss:g} and {norm:g}")
+        self._count(values, warming)
+        if self.flat_steps >= _PATIENCE:
+            raise Collapsed(step, f"the output has been constant for {_PATIENCE} steps")
+        if self.exploded_steps >= _EXPLODED_PATIENCE:
+            raise Collapsed(step, f"the loss is {loss:g}, more than {_EXPLODED:g} times the first one")
+        if self.lost_steps >= _PATIENCE:
+            raise Collapsed(step, f"the output has been worse than that of an untrained network for {_PATIENCE} steps")
+
+    def check_held_out(self, step: int, loss: float) -> None:
+        """Raise unless the held-out ``loss`` is a number."""
+        if not math.isfinite(loss):
+            raise Collapsed(step, f"expected a finite loss on held-out sub-volumes, got {loss:g}")
+
+    def check_weights(self, step: int, *tasks: nn.Module) -> None:
+        """Raise unless all weights and statistics of ``tasks`` are numbers: others are never saved."""
+        import torch
+
+        values = (value for task in tasks for value in task.state_dict().values())
+        if not all(bool(torch.isfinite(value).all()) for value in values):
+            raise Collapsed(step, "expected finite weights and statistics, got others")
+
+    def _count(self, values: Mapping[str, float], warming: bool) -> None:
+        if not self.seen:
+            self.seen, self.first_loss, self.first_error = 1, values["loss"], values["error"]
+        constant = values["target_std"] ** 2
+        flat = values["output_std"] < _FLAT * values["target_std"]
+        self.alive = int(self.alive or not flat)
+        self.flat_steps = self.flat_steps + 1 if flat and (self.alive or not warming) else 0
+        exploded = values["loss"] > _EXPLODED * self.first_loss and values["error"] > constant
+        self.exploded_steps = self.exploded_steps + 1 if exploded else 0
+        lost = values["error"] > _LOST * max(self.first_error, constant)
+        self.lost_steps = self.lost_steps + 1 if lost else 0

@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 from genesis3d.events import Control, Event, Sampled, Saved, Stepped, Validated, Warned
 from genesis3d.training.checkpoint import prune
-from genesis3d.training.collapse import CollapseGuard
-from genesis3d.training.half import autocast
+from genesis3d.training.collapse import Collapsed, CollapseGuard
+from genesis3d.training.memory import Portions, out_of_memory
 from genesis3d.training.pairs import PairMaker, Pairs, Prefetch
 from genesis3d.training.progress import Pace, Progress
+from genesis3d.training.recovery import go_back
+from genesis3d.training.schedule import note_held_out, rate_of
+from genesis3d.training.settings import RecoverySettings
 from genesis3d.training.statistics import measure_statistics
 from genesis3d.training.validation import prefixed, write_samples
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-    from torch import Tensor, nn
-    from torch.optim import Optimizer
+    from torch import nn
 
+    from genesis3d.training.averaging import Averaging
     from genesis3d.training.checkpoint import Checkpoints
     from genesis3d.training.holdout import Part
     from genesis3d.training.rundir import RunDir
     from genesis3d.training.settings import KeepSettings, OptimiserSettings, ValidationSettings
+    from genesis3d.training.stepping import Stepper
     from genesis3d.training.validation import FixedWindows
 
 __all__ = ["Training"]
@@ -40,108 +43,120 @@ _PAUSE_POLL = 0.1
 class Training:
     """One training: live objects and settings; :meth:`run` is the loop.
 
-    ``pairs`` makes what it learns from, ``statistics`` what batch normalisation is measured on before each validation;
+    ``stepper`` computes gradients and holds task and optimiser, ``averaging`` the average of the weights, if any;
+    ``pairs`` makes what is learnt from, ``statistics`` what batch normalisation is measured on before each validation;
     ``windows`` are the fixed held-out sub-volumes by the prefix of their figures, and ``loss``, of those without a
-    prefix, decides which checkpoint is the best.
+    prefix, decides which checkpoint is the best; ``measuring`` says how many are computed at once.
     """
 
     run_dir: RunDir
-    fabric: Fabric
-    task: nn.Module
-    optimiser: Optimizer
+    stepper: Stepper
+    averaging: Averaging | None
     pairs: PairMaker
     statistics: PairMaker
     windows: dict[str, FixedWindows]
+    measuring: Portions
     held_out: Part
     settings: OptimiserSettings
     validation: ValidationSettings
     keep: KeepSettings
+    recovery: RecoverySettings
     checkpoints: Checkpoints
-    hardware: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
     stopped: bool = False
-    said: list[str] = field(default_factory=list)
-    guard: CollapseGuard = field(default_factory=CollapseGuard)
+
+    def __post_init__(self) -> None:
+        self.guard = CollapseGuard.from_dict(self.progress.guard)
+
+    @property
+    def hardware(self) -> dict[str, Any]:
+        """What computes, as plain values."""
+        return self.stepper.hardware
+
+    @property
+    def kept(self) -> nn.Module:
+        """The task whose network is measured, shown and kept: the average where there is one."""
+        return self.stepper.task if self.averaging is None else self.averaging.task
 
     def run(self, control: Control) -> Iterator[Event]:
         """Train until the budget is used, patience is at its end, or ``control`` says stop; yield what happens."""
-        progress, pace = self.progress, Pace(self.progress, self.validation.every)
+        pace = Pace(self.progress, self.validation.every)
         if self.checkpoints.saved_step is None:  # nothing to go on from
             yield from self._validate(pace)
             yield self._sample()
-        self._save()
+        self._save(good=not self.checkpoints.good_path.exists())
+        while True:
+            try:
+                yield from self._advance(control, pace)
+                break
+            except Collapsed as collapse:
+                sentence = go_back(collapse, self.checkpoints, self.progress, self.recovery, self.hardware)
+            self.guard = CollapseGuard.from_dict(self.progress.guard)
+            self.run_dir.rewind(self.progress.step)
+            yield Warned(message=sentence)
+        if self.checkpoints.saved_step != self.progress.step:
+            self._save()
+
+    def _advance(self, control: Control, pace: Pace) -> Iterator[Event]:
+        """Take steps from where the progress stands to the end; raises Collapsed when the training dies on the way."""
+        progress = self.progress
         with Prefetch(self.pairs.pairs, progress.step) as stream:
             while not progress.over and not self._out_of_patience():
                 if self._told_to_stop(control, pace):
                     self.stopped = True
                     break
                 start = time.perf_counter()
-                metrics = self._step(stream.take())
+                metrics = self._step(self._taken(stream))
                 pace.stepped(time.perf_counter() - start)
                 yield self._stepped(metrics, pace)
-                while self.said:
-                    yield Warned(message=self.said.pop())
                 yield from self._after_step(pace)
-                if self.checkpoints.due():
-                    self._save()
-        if self.checkpoints.saved_step != progress.step:
-            self._save()
+                yield from self._said()
+                good = progress.figures_step == progress.step and self.guard.healthy
+                if good or self.checkpoints.due():
+                    self._save(good=good)
 
-    def _save(self) -> None:
-        """Save the state to go on from, and say so in the status."""
+    def _save(self, good: bool = False) -> None:
+        """Save the state to go on from, and say so in the status; ``good``: also the one to go back to."""
+        self.guard.check_weights(self.progress.step, *self.checkpoints.tasks)
+        self.progress.guard = self.guard.to_dict()
         self.checkpoints.save_last(self.progress, self.hardware)
+        if good:
+            self.checkpoints.mark_good()
         self.run_dir.set_status("running", step=self.progress.step, total=self.progress.total,
                                 saved_step=self.progress.step, save_interval=self.checkpoints.interval)  # fmt: skip
 
+    def _taken(self, stream: Prefetch) -> Pairs:
+        """Return the pairs of the step; those that found no memory beside the last step are made again."""
+        try:
+            return stream.take()
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        return self.stepper.portions.fit(lambda _: self.pairs.pairs(self.progress.step))
+
     def _step(self, pairs: Pairs) -> dict[str, float]:
-        """Take one step of the optimiser; raises RunError, before the weights change, when the training has died."""
-        step, device = self.progress.step, self.fabric.device
-        lr = self.settings.learning_rate(step, self.progress.total)
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
-        batch = (pairs.input.to(device), pairs.target.to(device))
-        loss, norm, output = self._gradient(batch)
-        if self.half and self.guard.suspicious(loss, norm):
-            exact = self._gradient(batch, exact=True)
-            self._leave_bf16(step + 1, wrong=not norm < 2 * exact[1])
-            loss, norm, output = exact
-        self.guard.check(step + 1, loss, norm, output, pairs.target)
-        self.optimiser.step()
-        self.progress.step += 1
-        return {"loss": loss, "lr": lr, "gradient_norm": norm}
-
-    @property
-    def half(self) -> bool:
-        """Whether the network computes in bfloat16."""
-        return bool(self.hardware["precision"] == "bf16")
-
-    def _gradient(self, batch: tuple[Tensor, Tensor], exact: bool = False) -> tuple[float, float, Tensor]:
-        """Compute the clipped gradient of (input, target); return the loss, the norm before clipping, the output."""
-        from torch.nn.utils import clip_grad_norm_
-
-        self.optimiser.zero_grad(set_to_none=True)
-        with autocast(self.fabric.device, self.half and not exact):
-            result = self.task(*batch)
-        self.fabric.backward(result["loss"])
-        limit = self.settings.clip if self.settings.clip is not None else float("inf")
-        norm = clip_grad_norm_(self.task.parameters(), limit)
-        return float(result["loss"].detach()), float(norm), result["output"]
-
-    def _leave_bf16(self, step: int, wrong: bool) -> None:
-        """Go on in 32 bits for good when bfloat16 gave a ``wrong`` gradient; it is said after the step."""
-        if wrong:
-            self.hardware = self.hardware | {
-                "precision": "32",
-                "reason": f"32 bits: bfloat16 went wrong at step {step}",
-            }
-            self.said.append(f"bfloat16 gave a wrong gradient at step {step}: the step was repeated and the training "
-                             "goes on in 32 bits")  # fmt: skip
+        """Take one step of the optimiser; raises Collapsed, before the weights change, when the training has died."""
+        progress = self.progress
+        lr = rate_of(self.settings, self.recovery, progress)
+        found = self.stepper.gradient(pairs, progress.step + 1, self.guard)
+        self.guard.check(progress.step + 1, found, warming=progress.step < self.settings.warmup)
+        self.stepper.step(lr)
+        if self.averaging is not None:
+            self.averaging.update(self.checkpoints.task, progress.step)
+        progress.step += 1
+        return {"loss": found["loss"], "lr": lr, "gradient_norm": found["gradient_norm"]}
 
     def _stepped(self, metrics: dict[str, float], pace: Pace) -> Stepped:
         return Stepped(
             step=self.progress.step, total=self.progress.total, metrics=metrics, rate=pace.rate,
-            seconds_left=pace.seconds_left, memory_bytes=_memory(self.fabric.device),
+            seconds_left=pace.seconds_left, memory_bytes=_memory(self.stepper.device),
         )  # fmt: skip
+
+    def _said(self) -> Iterator[Warned]:
+        """Yield what stepping and measuring had to say."""
+        for said in (self.stepper.said, self.stepper.portions.said, self.measuring.said):
+            while said:
+                yield Warned(message=said.pop(0))
 
     def _after_step(self, pace: Pace) -> Iterator[Event]:
         step, last = self.progress.step, self.progress.over
@@ -150,35 +165,42 @@ class Training:
         if step % self.keep.samples_every == 0 or last:
             yield self._sample()
         if step % self.keep.every == 0 and self.keep.checkpoints:
+            self.guard.check_weights(step, *self.checkpoints.tasks)
             yield Saved(path=self.checkpoints.save_step(self.progress), step=step, what="checkpoint")
 
     def _validate(self, pace: Pace) -> Iterator[Event]:
-        start, progress = time.perf_counter(), self.progress
+        start, progress, device, half = time.perf_counter(), self.progress, self.stepper.device, self.stepper.half
         if progress.step > 0:
-            measure_statistics(self.task, self.statistics, self.fabric.device, self.half)
+            self.stepper.portions.fit(lambda size: measure_statistics(self.kept, self.statistics, device, half, size))
         figures: dict[str, float] = {}
-        for prefix, windows in self.windows.items():
-            figures |= prefixed(windows.measure(self.task, self.fabric.device, self.half), prefix)
+        for prefix in self.windows:
+            figures |= prefixed(self._measure(prefix), prefix)
+        self.guard.check_weights(progress.step, *self.checkpoints.tasks)
+        self.guard.check_held_out(progress.step, figures["loss"])
         progress.figures, progress.figures_step = figures, progress.step
-        # An untrained network is nobody's best.
-        best = progress.step > 0 and (progress.best is None or figures["loss"] < progress.best)
-        progress.stale = 0 if best or progress.step == 0 else progress.stale + 1
+        best = progress.note_held_out(figures["loss"])
+        if progress.step > 0:
+            note_held_out(self.settings, progress, figures["loss"])
         if best:
-            progress.best, progress.best_step = figures["loss"], progress.step
             path = self.checkpoints.save_model("best", progress)
         yield Validated(step=progress.step, metrics=figures, best=best)
         if best:
             yield Saved(path=path, step=progress.step, what="best")
         pace.validation_seconds = time.perf_counter() - start
 
+    def _measure(self, prefix: str) -> dict[str, float]:
+        device, half = self.stepper.device, self.stepper.half
+        return self.measuring.fit(lambda size: self.windows[prefix].measure(self.kept, device, half, size))
+
     def _sample(self) -> Sampled:
-        windows = self.windows[""]
-        path = self.run_dir.samples / f"step-{self.progress.step:06d}.npz"
-        write_samples(
-            path, self.progress.step, *windows.restored(self.task, self.fabric.device, self.half), self.held_out
+        step, windows = self.progress.step, self.windows[""]
+        shown = self.measuring.fit(
+            lambda size: windows.restored(self.kept, self.stepper.device, self.stepper.half, size)
         )
+        path = self.run_dir.samples / f"step-{step:06d}.npz"
+        write_samples(path, step, *shown, self.held_out)
         prune(self.run_dir.samples, "step-*.npz", self.keep.samples)
-        return Sampled(step=self.progress.step, path=path.relative_to(self.run_dir.path).as_posix())
+        return Sampled(step=step, path=path.relative_to(self.run_dir.path).as_posix())
 
     def _out_of_patience(self) -> bool:
         return self.validation.patience is not None and self.progress.stale >= self.validation.patience

@@ -11,6 +11,8 @@ __all__ = ["MEASURED_STEPS", "Pace", "Progress"]
 MEASURED_STEPS = 20
 # Not representative: the first steps build caches and start threads.
 _COLD_STEPS = 5
+# What going back to an earlier state leaves as it is.
+_KEPT = ("total", "minutes", "seconds", "recoveries", "portions", "parent")
 
 
 @dataclass
@@ -26,6 +28,13 @@ class Progress:
     stale: int = 0
     figures: dict[str, float] = field(default_factory=dict)
     figures_step: int = 0
+    plateau_factor: float = 1.0
+    plateau_best: float | None = None
+    plateau_stale: int = 0
+    recoveries: int = 0
+    guard: dict[str, float] = field(default_factory=dict)
+    portions: dict[str, int] = field(default_factory=dict)
+    parent: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for the resume file."""
@@ -36,6 +45,20 @@ class Progress:
         """Return the progress of a resume file, passing over names of other versions."""
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
+
+    def note_held_out(self, loss: float) -> bool:
+        """Take note of a held-out ``loss``; return whether it is the best so far (an untrained network's never is)."""
+        best = self.step > 0 and (self.best is None or loss < self.best)
+        self.stale = 0 if best or self.step == 0 else self.stale + 1
+        if best:
+            self.best, self.best_step = loss, self.step
+        return best
+
+    def go_back(self, good: Progress) -> None:
+        """Take the values of an earlier state, but for the budget and what was learnt about memory and recovery."""
+        for item in fields(self):
+            if item.name not in _KEPT:
+                setattr(self, item.name, getattr(good, item.name))
 
     @property
     def over(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from genesis3d.training.half import autocast
+from genesis3d.training.memory import shares
 
 if TYPE_CHECKING:
     import torch
@@ -22,9 +23,12 @@ __all__ = ["WINDOWS", "measure_statistics"]
 WINDOWS = 32
 
 
-def measure_statistics(task: nn.Module, pairs: PairMaker, device: torch.device, half: bool) -> None:
+def measure_statistics(
+    task: nn.Module, pairs: PairMaker, device: torch.device, half: bool, size: int | None = None
+) -> None:
     """Set the running mean and variance of all batch normalisations to those over fixed training sub-volumes.
 
+    They are computed ``size`` at a time, as in training (None: a batch), so that they fit the same memory.
     Nothing else of ``task`` changes, and the result does not depend on the averages so far: a resumed run stays exact.
     """
     import torch
@@ -38,10 +42,13 @@ def measure_statistics(task: nn.Module, pairs: PairMaker, device: torch.device, 
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches
     task.train()
-    with torch.no_grad(), autocast(device, half):
-        for step in range(-(-WINDOWS // pairs.batch)):
-            batch = pairs.pairs(step)
-            task(batch.input.to(device), batch.target.to(device))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    task.train(training)
+    try:
+        with torch.no_grad(), autocast(device, half):
+            for step in range(-(-WINDOWS // pairs.batch)):
+                batch = pairs.pairs(step)
+                for input, target in shares(size or pairs.batch, batch.input, batch.target):
+                    task(input.to(device), target.to(device))
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        task.train(training)

@@ -10,6 +10,7 @@ import numpy as np
 from genesis3d.files import write_atomic
 from genesis3d.tasks.figures import restoration_figures
 from genesis3d.training.half import autocast
+from genesis3d.training.memory import shares
 from genesis3d.training.pairs import PairMaker, Pairs
 
 if TYPE_CHECKING:
@@ -43,34 +44,48 @@ class FixedWindows:
         self.batches: list[Pairs] = [maker.pairs(step) for step in range(steps)]
         self.baseline = _mean([restoration_figures(pairs.input, pairs.target) for pairs in self.batches])
 
-    def measure(self, task: nn.Module, device: torch.device, half: bool = False) -> dict[str, float]:
-        """Return the task's loss, the network's mean squared error, its ratio to the best constant, and baselines."""
+    def measure(
+        self, task: nn.Module, device: torch.device, half: bool = False, size: int | None = None
+    ) -> dict[str, float]:
+        """Return the task's loss, the network's mean squared error, its ratio to the best constant, and baselines.
+
+        At most ``size`` sub-volumes are computed at once (None: a batch).
+        """
         import torch
 
         found = []
         for pairs in self.batches:
-            loss, output = _apply(task, pairs, device, half)
+            loss, output = _apply(task, pairs, device, half, size)
             error = float((output - pairs.target).square().mean(dtype=torch.float64))
             found.append({"loss": loss, "mse_network": error})
         figures = self.baseline | _mean(found)
         return figures | {"ratio": figures["mse_network"] / max(figures["mse_constant"], 1e-12)}
 
-    def restored(self, task: nn.Module, device: torch.device, half: bool = False) -> tuple[Pairs, Tensor]:
+    def restored(
+        self, task: nn.Module, device: torch.device, half: bool = False, size: int | None = None
+    ) -> tuple[Pairs, Tensor]:
         """Return the first batch and its restoration by the network, (B, C, D, H, W) in [0, 1] on the CPU."""
         pairs = self.batches[0]
-        return pairs, _apply(task, pairs, device, half)[1]
+        return pairs, _apply(task, pairs, device, half, size)[1]
 
 
-def _apply(task: nn.Module, pairs: Pairs, device: torch.device, half: bool) -> tuple[float, Tensor]:
+def _apply(task: nn.Module, pairs: Pairs, device: torch.device, half: bool, size: int | None) -> tuple[float, Tensor]:
     """Return loss and output, float32 on the CPU, of ``task`` in evaluation."""
     import torch
 
-    training = task.training
+    training, whole = task.training, len(pairs.input)
+    size = min(size or whole, whole)
+    loss, outputs = 0.0, []
     task.eval()
-    with torch.no_grad(), autocast(device, half):
-        result = task(pairs.input.to(device), pairs.target.to(device))
-    task.train(training)
-    return float(result["loss"]), result["output"].float().cpu()
+    try:
+        with torch.no_grad(), autocast(device, half):
+            for input, target in shares(size, pairs.input, pairs.target):
+                result = task(input.to(device), target.to(device))
+                loss += float(result["loss"]) * (len(input) / whole)
+                outputs.append(result["output"].float().cpu())
+    finally:
+        task.train(training)
+    return loss, torch.cat(outputs)
 
 
 def write_samples(path: Path, step: int, pairs: Pairs, output: Tensor, part: Part) -> None:

@@ -14,7 +14,13 @@ from genesis3d.networks import NETWORKS, Network
 from genesis3d.networks.unet3d import UNet3d
 from genesis3d.tasks import TASKS, Task
 from genesis3d.tasks.restoration import Restoration
-from genesis3d.training.settings import KeepSettings, OptimiserSettings, ValidationSettings
+from genesis3d.training.settings import (
+    AveragingSettings,
+    KeepSettings,
+    OptimiserSettings,
+    RecoverySettings,
+    ValidationSettings,
+)
 from genesis3d.transforms import Chain, chain_preset
 
 __all__ = ["NETWORK_SIZES", "PRETRAIN_PRESETS", "PretrainConfig", "pretrain_preset"]
@@ -42,7 +48,15 @@ class PretrainConfig(Config):
     )
     task: Annotated[Task, *TASKS.field()] = Field(default=Restoration(), description="what it is trained for")
     optimiser: OptimiserSettings = Field(default=OptimiserSettings(), description="how weights follow gradients")
+    averaging: AveragingSettings = Field(
+        default=AveragingSettings(), description="whether model files hold an average of the weights"
+    )
+    recovery: RecoverySettings = Field(default=RecoverySettings(), description="what happens when a training has died")
+    start: str | None = Field(None, description="model whose weights a new run begins with: a file, run or its name")
     batch: int = Field(4, ge=1, le=1024, description="sub-volumes per step")
+    accumulate: int = Field(
+        1, ge=1, le=1024, description="micro-batches that a step is computed in, one after another: less memory"
+    )
     steps: int | None = Field(None, ge=1, description="length of the training in steps (or minutes)")
     minutes: float | None = Field(
         None, gt=0, le=60 * 24 * 60, description="length in minutes, made steps once, after 20 measured ones"
@@ -68,10 +82,18 @@ class PretrainConfig(Config):
             raise ValueError(f"expected either steps or minutes, got {self.steps} and {self.minutes}")
         return self
 
+    @model_validator(mode="after")
+    def _enough_to_share(self) -> PretrainConfig:
+        if self.accumulate > self.batch:
+            raise ValueError(
+                f"accumulate: expected at most the batch ({self.batch}) micro-batches, got {self.accumulate}"
+            )
+        return self
+
     def public(self) -> dict[str, Any]:
         """Return the settings of the training itself, without paths and names of scans: for a model's card."""
         values = self.to_dict()
-        for name in ("cases", "intensity", "chain", "network", "task", "licence"):
+        for name in ("cases", "start", "intensity", "chain", "network", "task", "licence"):
             del values[name]
         values["validation"] = {key: value for key, value in values["validation"].items() if key != "names"}
         return values

@@ -15,12 +15,15 @@ from genesis3d.data.sampling import Sampler
 from genesis3d.errors import ConfigError
 from genesis3d.events import Control
 from genesis3d.networks.model_file import ModelCard
+from genesis3d.training.averaging import Averaging
 from genesis3d.training.checkpoint import Checkpoints
 from genesis3d.training.holdout import Split, hold_out
 from genesis3d.training.loop import Training
+from genesis3d.training.memory import Portions
 from genesis3d.training.pairs import PairMaker
 from genesis3d.training.progress import Progress
 from genesis3d.training.rundir import RunDir
+from genesis3d.training.stepping import Stepper
 from genesis3d.training.validation import FixedWindows
 from genesis3d.transforms import chain_preset
 
@@ -34,6 +37,8 @@ __all__ = ["YARDSTICKS", "build_training", "measured_patch", "read_cases", "trai
 
 # Chains that every run is measured under, so that runs under different ones compare.
 YARDSTICKS = ("official", "gentle")
+# Held-out sub-volumes computed together.
+MEASURED_AT_ONCE = 4
 
 
 def read_cases(config: PretrainConfig, cases: Sequence[Case] | None, control: Control) -> LoadedCases | None:
@@ -104,9 +109,12 @@ def build_training(
     pairs, split = training_pairs(config, loaded, on_device)
     windows, warnings = _windows(config, split)
     bare, optimiser = _placed(bare, config, hardware)
-    checkpoints = Checkpoints(run, bare, optimiser, _card_maker(config, loaded, split), config.keep)
+    averaging = Averaging(config.averaging, bare) if config.averaging.decay else None
+    averaged = None if averaging is None else averaging.task
+    checkpoints = Checkpoints(run, bare, optimiser, _card_maker(config, loaded, split), config.keep, averaged)
     progress = _progress(config, checkpoints, state)
     task, fabric_optimiser = fabric.setup(bare, optimiser)
+    portions, measuring = _portions(config, progress)
     facts = {
         "cases": len(loaded),
         "training_cases": len(split.training.names),
@@ -114,13 +122,22 @@ def build_training(
         "parameters": config.network.parameters(),
     }
     training = Training(
-        run_dir=run, fabric=fabric, task=task, optimiser=fabric_optimiser, pairs=pairs,
-        statistics=pairs.of_stream("statistics"), windows=windows,
-        held_out=split.held_out, settings=config.optimiser, validation=config.validation, keep=config.keep,
-        checkpoints=checkpoints, hardware=hardware, progress=progress,
+        run_dir=run, stepper=Stepper(fabric, task, fabric_optimiser, config.optimiser.clip, hardware, portions),
+        averaging=averaging, pairs=pairs, statistics=pairs.of_stream("statistics"), windows=windows,
+        measuring=measuring, held_out=split.held_out, settings=config.optimiser, validation=config.validation,
+        keep=config.keep, recovery=config.recovery, checkpoints=checkpoints, progress=progress,
     )  # fmt: skip
     said = [*_merged(loaded.warnings), *pairs.sampler.warnings, *warnings, *([split.warning] if split.warning else [])]
     return training, facts, list(dict.fromkeys(said))
+
+
+def _portions(config: PretrainConfig, progress: Progress) -> tuple[Portions, Portions]:
+    """Return how many sub-volumes are computed at once, in training and in measuring; sizes found too large stay so."""
+    lower = "network.width or {}, or take precision bf16"
+    return (
+        Portions("training", -(-config.batch // config.accumulate), progress.portions, lower.format("sampling.patch")),
+        Portions("measuring", MEASURED_AT_ONCE, progress.portions, lower.format("validation.patch")),
+    )
 
 
 def _windows(config: PretrainConfig, split: Split) -> tuple[dict[str, FixedWindows], list[str]]:
@@ -129,7 +146,7 @@ def _windows(config: PretrainConfig, split: Split) -> tuple[dict[str, FixedWindo
     sampler = Sampler(config.sampling.replaced(patch=measured_patch(config)), part.volumes, part.scales)
     chains = {"": config.chain} | {f"{name}_": chain_preset(name) for name in YARDSTICKS}
     windows = {
-        prefix: FixedWindows(sampler, chain, config.seed, count, 4, f"validation {prefix}".strip())
+        prefix: FixedWindows(sampler, chain, config.seed, count, MEASURED_AT_ONCE, f"validation {prefix}".strip())
         for prefix, chain in chains.items()
     }
     return windows, sampler.warnings

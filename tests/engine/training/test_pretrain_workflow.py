@@ -19,7 +19,7 @@ from genesis3d.data.cases import Case, case_of
 from genesis3d.errors import ScanError
 from genesis3d.events import Control, Event, Failed, Finished, Order, Sampled, Saved, Started, Stepped, Validated
 from genesis3d.networks.model_file import read_card, read_model
-from genesis3d.training import loop, statistics
+from genesis3d.training import loop, statistics, stepping
 from genesis3d.training.checkpoint import Checkpoints, read_state
 from genesis3d.training.rundir import RunDir
 from genesis3d.workflows.pretrain import PretrainConfig, pretrain
@@ -94,6 +94,7 @@ def test_checkpoints_are_models_that_know_where_they_come_from(whole: tuple[RunD
     names = sorted(path.name for path in run.checkpoints.iterdir())
     assert names == [
         "best.safetensors",
+        "good.resume.pt",
         "last.resume.pt",
         "last.safetensors",
         "step-000004.safetensors",
@@ -450,7 +451,7 @@ def test_every_exception_becomes_an_event(
     error: Exception,
     message: str,
 ) -> None:
-    def break_down(*_: Any) -> None:
+    def break_down(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(loop.CollapseGuard, "check", break_down)
@@ -461,17 +462,26 @@ def test_every_exception_becomes_an_event(
     assert RunDir(tmp_path / "run").state() == "failed"
 
 
+Gradient = Callable[..., dict[str, float]]
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, at: Callable[[stepping.Stepper, bool], bool], **values: float) -> None:
+    """Let the numbers of a gradient be ``values`` wherever ``at(stepper, exact)`` says so."""
+    gradient: Gradient = stepping.Stepper._gradient
+
+    def poisoned(self: stepping.Stepper, batch: Any, size: int, exact: bool = False) -> dict[str, float]:
+        found = gradient(self, batch, size, exact)
+        return found | values if at(self, exact) else found
+
+    monkeypatch.setattr(stepping.Stepper, "_gradient", poisoned)
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
     tmp_path: Path, tiny: Make, balls: list[Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gradient = loop.Training._gradient
-
-    def poisoned(self: loop.Training, *args: Any, **options: Any) -> tuple[float, float, torch.Tensor]:
-        loss, norm, output = gradient(self, *args, **options)
-        return (float("nan") if self.progress.step == 3 else loss), norm, output
-
-    monkeypatch.setattr(loop.Training, "_gradient", poisoned)
-    event = failed(pretrain(tiny(), tmp_path / "run", cases=balls))
+    calls = iter(range(100))
+    poison(monkeypatch, lambda *_: next(calls) >= 3, loss=float("nan"))
+    event = failed(pretrain(tiny(recovery={"tries": 0}), tmp_path / "run", cases=balls))
     assert event.expected
     assert "stopped at step 4: expected a finite loss" in event.message
     state = read_state(RunDir(tmp_path / "run").resume_path)
@@ -482,16 +492,9 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
 def test_wrong_bfloat16_gradients_are_repeated_in_32_bits(
     tmp_path: Path, tiny: Make, balls: list[Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gradient = loop.Training._gradient
-
-    def poisoned(
-        self: loop.Training, batch: tuple[torch.Tensor, torch.Tensor], exact: bool = False
-    ) -> tuple[float, float, torch.Tensor]:
-        loss, norm, output = gradient(self, batch, exact)
-        return loss, (float("inf") if self.half and not exact and self.progress.step == 3 else norm), output
-
-    monkeypatch.setattr(loop.Training, "_gradient", poisoned)
-    monkeypatch.setattr(loop, "autocast", lambda device, half: nullcontext())  # some processors are truly wrong
+    calls = iter(range(100))
+    poison(monkeypatch, lambda self, exact: self.half and not exact and next(calls) == 3, gradient_norm=float("inf"))
+    monkeypatch.setattr(stepping, "autocast", lambda device, half: nullcontext())  # some processors are truly wrong
     run = RunDir(tmp_path / "run")
     events = list(pretrain(tiny(precision="bf16"), run.path, cases=balls))
     said = [event.message for event in events if event.kind == "warned"]
