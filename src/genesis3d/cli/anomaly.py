@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from genesis3d.cli.showing import settings, show
 
 SCAN = Annotated[str, typer.Argument(help="DICOM folder, zip, NIfTI, NRRD or MetaImage file.")]
 MODEL = Annotated[str, typer.Option("--model", help="Run directory or .safetensors model file.")]
@@ -40,7 +40,7 @@ def restore_command(
     from genesis3d.workflows.restore import RestoreConfig, restore
 
     given = {"scan": scan, "model": model, "out": out, "overlap": overlap, "device": device, "precision": precision}
-    _show(restore(RestoreConfig.parse(_settings(config, given, set_), "restore")), json)
+    show(restore(RestoreConfig.parse(settings(config, given, set_), "restore")), json)
 
 
 def anomaly_command(
@@ -63,63 +63,4 @@ def anomaly_command(
 
     given = {"scan": scan, "model": model, "out_dir": out_dir, "lungs": lungs, "threshold": threshold}
     given |= {"overlap": overlap, "device": device, "precision": precision}
-    _show(anomaly(AnomalyConfig.parse(_settings(config, given, set_), "anomaly")), json)
-
-
-def _settings(config: Path | None, given: dict[str, Any], set_: list[str] | None) -> dict[str, Any]:
-    """Return the settings of the file, overridden by the options given, overridden by ``--set``."""
-    from genesis3d.config import override
-
-    values = _read(config) if config is not None else {}
-    return override(values | {key: value for key, value in given.items() if value is not None}, set_ or [])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
-    from genesis3d.errors import ConfigError
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: expected a YAML file, got {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a YAML mapping of settings, got {type(values).__name__}")
-    return values
-
-
-def _show(events: Iterator[Any], json: bool) -> None:
-    if json:
-        for event in events:
-            print(event.to_json(), flush=True)
-        return
-    _with_progress(events)
-
-
-def _with_progress(events: Iterator[Any]) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("reading", total=None)
-        for event in events:
-            if event.kind == "started":
-                label = f"{event.what} on {event.device}, precision {event.precision}"
-                progress.update(task, description=label, total=event.total)
-            elif event.kind == "stepped":
-                progress.update(task, completed=event.step)
-            elif event.kind == "warned":
-                console.print(f"warning: {event.message}", markup=False, highlight=False)
-            elif event.kind == "saved":
-                print(event.path)
-            elif event.kind == "finished":
-                _say_result(event, console)
-
-
-def _say_result(event: Any, console: Any) -> None:
-    if event.cancelled:
-        console.print("stopped: nothing was written", markup=False)
-    for name, value in event.result.items():
-        console.print(f"{name.replace('_', ' ')}: {value}", markup=False, highlight=False)
+    show(anomaly(AnomalyConfig.parse(settings(config, given, set_), "anomaly")), json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["median3", "restoration_figures"]
+__all__ = ["case_figures", "median3", "restoration_figures"]
 
 
 def median3(x: Tensor) -> Tensor:
@@ -45,3 +45,23 @@ def restoration_figures(input: Tensor, target: Tensor, output: Tensor | None = N
             figures["mse_network"] = mse(output)
             figures["ratio"] = figures["mse_network"] / max(figures["mse_constant"], 1e-12)
     return figures
+
+
+def case_figures(output: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Return figures of every case, each (B,) float32, of ``output`` against ``target``, (B, C, D, H, W) in [0, 1].
+
+    ``mse``; ``constant``, the mean squared error of the best constant per channel; ``psnr`` in dB; ``ssim``.
+    """
+    import torch
+
+    from genesis3d.tasks.similarity import psnr, ssim
+
+    with torch.no_grad():
+        output, target = output.float(), target.float()
+        mean = target.mean(dim=(2, 3, 4), keepdim=True)
+        return {
+            "mse": (output - target).square().mean(dim=(1, 2, 3, 4)),
+            "constant": (mean - target).square().mean(dim=(1, 2, 3, 4)),
+            "psnr": psnr(output, target),
+            "ssim": ssim(output, target),
+        }
