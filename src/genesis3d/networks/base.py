@@ -49,6 +49,8 @@ class Network(Named):
 
     def check(self, shape: Sequence[int]) -> None:
         """Raise ConfigError unless (..., C, D, H, W) fits: channels, multiples of the stride, twice it somewhere."""
+        if not all(isinstance(n, int) for n in shape[-4:]):
+            return  # sizes that are symbols, while a graph is exported
         channels, *sizes = (int(n) for n in shape[-4:])
         if channels != self.in_channels:
             raise ConfigError(f"{self.name}: expected {self.in_channels} input channel(s), got {channels}")
@@ -60,4 +62,4 @@ class Network(Named):
             )
 
 
-NETWORKS: Registry[Network] = Registry("network", ["genesis3d.networks.unet3d"])
+NETWORKS: Registry[Network] = Registry("network", ["genesis3d.networks.unet3d", "genesis3d.networks.resnet3d"])

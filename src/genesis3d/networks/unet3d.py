@@ -11,9 +11,11 @@ from genesis3d.networks.base import NETWORKS, Network
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Norm", "UNet3d"]
+__all__ = ["EPSILONS", "Epsilon", "Norm", "UNet3d"]
 
 Norm = Literal["batch", "batch_statistics", "instance", "group", "none"]
+Epsilon = Literal["torch", "keras"]
+EPSILONS: dict[Epsilon, float] = {"torch": 1e-5, "keras": 1e-3}
 
 
 @NETWORKS.register("unet3d")
@@ -36,6 +38,9 @@ class UNet3d(Network):
         "batch",
         description="after each convolution; batch_statistics: the statistics of the batch at all times, as the "
         "published weights were trained and used",
+    )
+    norm_eps: Epsilon = Field(
+        "torch", description="what a normalisation adds to the variance: torch 1e-5, keras 1e-3 (the Keras weights)"
     )
 
     @property

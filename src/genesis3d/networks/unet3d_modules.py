@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genesis3d.networks.unet3d import EPSILONS
+
 if TYPE_CHECKING:
     from genesis3d.networks.unet3d import Norm, UNet3d
 
-__all__ = ["BatchStatisticsNorm3d", "UNet3dModule"]
+    Maker = Callable[[int], nn.Module]
+
+__all__ = ["BatchStatisticsNorm3d", "UNet3dModule", "normalisation"]
 
 
 class BatchStatisticsNorm3d(nn.BatchNorm3d):
@@ -26,29 +32,30 @@ class BatchStatisticsNorm3d(nn.BatchNorm3d):
         return functional.batch_norm(x, mean, var, self.weight, self.bias, True, self.momentum or 0.1, self.eps)
 
 
-def _norm(kind: Norm, channels: int) -> nn.Module:
+def normalisation(kind: Norm, channels: int, eps: float = 1e-5) -> nn.Module:
+    """Return the normalisation called ``kind`` for ``channels`` features; ``eps`` is added to the variance."""
     if kind == "batch":
-        return nn.BatchNorm3d(channels)
+        return nn.BatchNorm3d(channels, eps=eps)
     if kind == "batch_statistics":
-        return BatchStatisticsNorm3d(channels)
+        return BatchStatisticsNorm3d(channels, eps=eps)
     if kind == "instance":
-        return nn.InstanceNorm3d(channels, affine=True)
+        return nn.InstanceNorm3d(channels, eps=eps, affine=True)
     if kind == "group":
-        return nn.GroupNorm(max(1, channels // 8), channels)
+        return nn.GroupNorm(max(1, channels // 8), channels, eps=eps)
     return nn.Identity()
 
 
 class _Unit(nn.Module):
     """Convolution 3x3x3, normalisation, ReLU."""
 
-    def __init__(self, i: int, o: int, norm: Norm) -> None:
+    def __init__(self, i: int, o: int, norm: Maker) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(i, o, kernel_size=3, padding=1)
-        self.bn1 = _norm(norm, o)
+        self.bn1 = norm(o)
 
     def forward(self, x: Tensor) -> Tensor:
         # oneDNN (torch 2.13) reads unset memory in the bfloat16 weight gradient of a 3x3x3 convolution two slices deep
-        if x.shape[2] == 2 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        if torch.is_autocast_enabled("cpu") and x.device.type == "cpu" and x.shape[2] == 2:
             with torch.autocast("cpu", enabled=False):
                 return self._unit(x.float())
         return self._unit(x)
@@ -60,7 +67,7 @@ class _Unit(nn.Module):
 class _Down(nn.Module):
     """Two units of one encoder level, before its pooling."""
 
-    def __init__(self, i: int, middle: int, o: int, norm: Norm) -> None:
+    def __init__(self, i: int, middle: int, o: int, norm: Maker) -> None:
         super().__init__()
         self.ops = nn.Sequential(_Unit(i, middle, norm), _Unit(middle, o, norm))
 
@@ -72,7 +79,7 @@ class _Down(nn.Module):
 class _Up(nn.Module):
     """Doubling, concatenation (upsampled first, skip second), two units."""
 
-    def __init__(self, i: int, skip: int, norm: Norm, learned: bool) -> None:
+    def __init__(self, i: int, skip: int, norm: Maker, learned: bool) -> None:
         super().__init__()
         if learned:
             self.up_conv = nn.ConvTranspose3d(i, i, kernel_size=2, stride=2)
@@ -103,7 +110,8 @@ class UNet3dModule(nn.Module):
     def __init__(self, config: UNet3d) -> None:
         super().__init__()
         self.config = config
-        norm, learned, w = config.norm, config.decoder == "transpose", config.width
+        norm = partial(normalisation, config.norm, eps=EPSILONS[config.norm_eps])
+        learned, w = config.decoder == "transpose", config.width
         level0, level1, level2, level3 = config.levels()
         self.down_tr64 = _Down(*level0, norm)
         self.down_tr128 = _Down(*level1, norm)
