@@ -29,6 +29,8 @@ def loaded_by(statement: str) -> set[str]:
         "from genesis3d.tasks import TASKS; TASKS.names()",
         "from genesis3d.workflows.pretrain import PretrainConfig",
         "from genesis3d.workflows.anomaly import AnomalyConfig",
+        "from genesis3d.workflows.models import ImportConfig; from genesis3d.networks.library import Library; "
+        "Library().models()",
         "import napari_genesis.readers, napari_genesis.writers, napari_genesis.sample_data",
     ],
 )
@@ -44,5 +46,5 @@ def test_the_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for verb in ("info", "convert", "pretrain", "restore", "anomaly"):
+    for verb in ("info", "convert", "pretrain", "restore", "anomaly", "models"):
         assert verb in done.stdout
