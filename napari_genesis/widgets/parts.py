@@ -8,11 +8,21 @@ from typing import Any
 from napari.components import ViewerModel
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QIcon
-from qtpy.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QMainWindow, QScrollArea, QWidget
+from qtpy.QtWidgets import (
+    QDialog,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QMainWindow,
+    QScrollArea,
+    QTextBrowser,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QCollapsible
 
-__all__ = ["Fold", "Scroll", "fold", "form_layout", "main_window", "page_text", "side_by_side", "theme_kind",
-           "unwrapped"]  # fmt: skip
+__all__ = ["Fold", "Scroll", "fold", "form_layout", "main_window", "page_text", "show_page", "side_by_side",
+           "theme_kind", "unwrapped"]  # fmt: skip
 
 
 def form_layout() -> QFormLayout:
@@ -88,6 +98,18 @@ def page_text(page: str) -> str:
         if page and (folder / f"{page}.md").is_file():
             return (folder / f"{page}.md").read_text(encoding="utf-8")
     return ""
+
+
+def show_page(parent: QWidget, title: str, page: str, otherwise: str = "") -> None:
+    """Open a page of docs in a window of its own; ``otherwise`` is shown where the page is missing."""
+    dialog = QDialog(parent, objectName="help-dialog")
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.setWindowTitle(title)
+    browser = QTextBrowser(openExternalLinks=True)
+    browser.setMarkdown(page_text(page) or otherwise or f"# {title}")
+    QVBoxLayout(dialog).addWidget(browser)
+    dialog.resize(560, 620)
+    dialog.open()
 
 
 def main_window(widget: QWidget) -> QMainWindow | None:

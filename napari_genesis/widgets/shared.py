@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,10 @@ from weakref import WeakMethod
 
 import yaml
 
-from genesis3d.files import write_atomic
+from genesis3d.files import home, write_atomic
 
 __all__ = ["Store", "current_chain", "current_pretrain_config", "home", "offer", "offer_chain", "offer_pretrain_config",
            "offered", "runs_folder"]  # fmt: skip
-
-
-def home() -> Path:
-    """Return the folder of runs and settings: ``GENESIS_HOME``, or the user's data folder for this plugin."""
-    given = os.environ.get("GENESIS_HOME")
-    if given:
-        return Path(given)
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("napari-genesis", appauthor=False))
 
 
 def runs_folder() -> Path:

@@ -15,19 +15,17 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
-    QDialog,
     QHBoxLayout,
     QLabel,
     QMainWindow,
     QPushButton,
-    QTextBrowser,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_genesis.jobs import Job, JobState, close_jobs, close_with
-from napari_genesis.widgets.parts import Scroll, fold, form_layout, main_window, page_text, theme_kind, unwrapped
+from napari_genesis.widgets.parts import Scroll, fold, form_layout, main_window, show_page, theme_kind, unwrapped
 from napari_genesis.widgets.pickers import LayerPicker, describe_layer
 from napari_genesis.widgets.shared import Store
 from napari_genesis.widgets.status import StatusArea, duration, memory
@@ -193,14 +191,7 @@ class Dock(QWidget):
 
     def show_help(self) -> None:
         """Open the dock's page in a window of its own."""
-        dialog = QDialog(self, objectName="help-dialog")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setWindowTitle(self.title)
-        browser = QTextBrowser(openExternalLinks=True)
-        browser.setMarkdown(page_text(self.page) or f"# {self.title}\n\n{self.summary}")
-        QVBoxLayout(dialog).addWidget(browser)
-        dialog.resize(560, 620)
-        dialog.open()
+        show_page(self, self.title, self.page, f"# {self.title}\n\n{self.summary}")
 
     def _update_primary(self) -> None:
         states = [job.state.state for job in self._jobs if job.running]

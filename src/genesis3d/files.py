@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: temporary file, fsync, rename."""
+"""Files that are either whole or not there (temporary file, fsync, rename), and the folder that is the user's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-__all__ = ["write_atomic"]
+__all__ = ["home", "write_atomic"]
+
+
+def home() -> Path:
+    """Return the folder of models, runs and settings: ``GENESIS_HOME``, or the user's data folder."""
+    given = os.environ.get("GENESIS_HOME")
+    if given:
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("napari-genesis", appauthor=False))
 
 
 def write_atomic(path: Path, write: bytes | Callable[[IO[bytes]], object], *, durable: bool = True) -> int:

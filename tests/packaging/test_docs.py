@@ -73,6 +73,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_shown_exist(page: Path) -> None:
     from genesis3d.cli import build_app
 
-    known = {command.name or command.callback.__name__ for command in build_app().registered_commands}  # type: ignore[union-attr]
+    app = build_app()
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+    known |= {group.name for group in app.registered_groups}
     shown = set(re.findall(r"^genesis3d ([a-z]+)", page.read_text(encoding="utf-8"), re.M))
     assert shown <= known, f"{page.name} shows commands that do not exist: {shown - known}"

@@ -31,6 +31,8 @@ def loaded_by(statement: str) -> set[str]:
         "from genesis3d.workflows.pretrain import PretrainConfig",
         "from genesis3d.workflows.anomaly import AnomalyConfig",
         "from genesis3d.workflows.gallery import GalleryConfig",
+        "from genesis3d.workflows.models import ImportConfig; from genesis3d.networks.library import Library; "
+        "Library().models()",
         "import napari_genesis.readers, napari_genesis.writers, napari_genesis.sample_data",
     ],
 )
@@ -46,5 +48,5 @@ def test_the_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for verb in ("info", "convert", "pretrain", "restore", "anomaly", "gallery", "curves"):
+    for verb in ("info", "convert", "pretrain", "restore", "anomaly", "models", "gallery", "curves"):
         assert verb in done.stdout

@@ -47,6 +47,9 @@ def test_the_wheel_holds_both_packages_and_nothing_else(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"napari_genesis", "genesis3d"}
     assert "napari_genesis/napari.yaml" in names
     assert "genesis3d/py.typed" in names
+    shipped = {f"genesis3d/models/{path.name}" for path in (ROOT / "src/genesis3d/models").glob("*")}
+    assert shipped
+    assert shipped <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert wheel.stat().st_size < 10 * 2**20
 
@@ -79,3 +82,17 @@ def test_the_command_line_of_the_wheel_answers(site: Path) -> None:
         "print(done.returncode, 'pretrain' in done.stdout)"
     )
     assert run_there(site, code) == "0 True"
+
+
+def test_the_wheel_lists_the_models_that_ship(site: Path) -> None:
+    code = (
+        "import genesis3d.networks.library as library, json\n"
+        "models = library.Library('none').models()\n"
+        "print(json.dumps([[m.name, m.shipped, m.problem, str(m.path)] for m in models]))"
+    )
+    found = json.loads(run_there(site, code))
+    assert {name for name, *_ in found} == {path.stem for path in (ROOT / "src/genesis3d/models").glob("*.safetensors")}
+    for _name, shipped, problem, path in found:
+        assert shipped
+        assert problem == ""
+        assert Path(path).is_relative_to(site)

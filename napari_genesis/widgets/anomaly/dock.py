@@ -16,9 +16,9 @@ from napari_genesis.forms import ConfigForm
 from napari_genesis.jobs import JobState, ThreadJob
 from napari_genesis.layers import volume_from_layer
 from napari_genesis.widgets.anomaly.layers import MapLayers
-from napari_genesis.widgets.anomaly.models import ModelPicker, model_name
 from napari_genesis.widgets.anomaly.results import ResultPanel
 from napari_genesis.widgets.anomaly.work import Request, guess_seconds, likely_device, mapping, saving, work_of
+from napari_genesis.widgets.models import ModelPicker, model_name
 from napari_genesis.widgets.shell import Dock, duration
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class AnomalyDock(Dock):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self.models = ModelPicker(self.store)
+        self.models = ModelPicker(self.store, self.viewer)
         self.layer_picker = self.picker()
         self.lungs_picker = self.picker(kinds=("labels",), optional=FOUND)
         self.form = ConfigForm(AnomalySettings, SHOWN, value=self._remembered())
@@ -146,12 +146,6 @@ class AnomalyDock(Dock):
             self._request = self._like = None
         super().shutdown()
 
-    def showEvent(self, event: Any) -> None:  # Qt's name
-        """A training may have made a model since the dock was last seen."""
-        super().showEvent(event)
-        if not self.running:
-            self.models.refresh()
-
     def resizeEvent(self, event: Any) -> None:  # Qt's name
         """The button's words depend on its room."""
         super().resizeEvent(event)
@@ -217,6 +211,7 @@ class AnomalyDock(Dock):
         known = {} if layer is None else layer.metadata.get("genesis", {})
         in_hu = known.get("unit") == "HU"
         self.lungs_picker.combo.setItemText(0, FOUND if in_hu or layer is None else WHOLE)
+        self.models.set_layer(layer)
         if layer is None or card is None:
             missing = "open a scan first" if layer is None else "choose a model first"
             self.set_primary("Map", False, missing)

@@ -10,7 +10,9 @@ import typer
 from genesis3d.cli.showing import settings, show
 
 SCAN = Annotated[str, typer.Argument(help="DICOM folder, zip, NIfTI, NRRD or MetaImage file.")]
-MODEL = Annotated[str, typer.Option("--model", help="Run directory or .safetensors model file.")]
+MODEL = Annotated[
+    str, typer.Option("--model", help="Run directory, .safetensors model file or name of a model of the library.")
+]
 OVERLAP = Annotated[float | None, typer.Option(help="Share of a window that the next covers again, 0 to 0.9.")]
 DEVICE = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 PRECISION = Annotated[str | None, typer.Option(help="auto, 32, bf16 or 16.")]

@@ -13,7 +13,7 @@ from genesis3d.config import Config
 from genesis3d.intensity import INTENSITIES, CtIntensity, Intensity
 from genesis3d.networks.base import NETWORKS, Network
 
-__all__ = ["Activation", "ModelCard", "library_versions"]
+__all__ = ["Activation", "DataSource", "ModelCard", "library_versions"]
 
 Activation = Literal["sigmoid", "linear", "residual"]
 
@@ -29,11 +29,33 @@ def library_versions() -> dict[str, str]:
     return found
 
 
+class DataSource(Config):
+    """Scans that a model was trained on, named as their terms want it."""
+
+    name: str = Field(min_length=1, max_length=200, description="the data set")
+    licence: str = Field("", max_length=200, description="its terms, such as CC BY 4.0")
+    by: str = Field("", max_length=500, description="who made it, to be named")
+    url: str = Field("", max_length=500, description="where it is described")
+    scans: int | None = Field(None, ge=1, description="how many of its scans were used")
+
+    def text(self) -> str:
+        """Return one line for people."""
+        count = "" if self.scans is None else f"{self.scans} scan{'' if self.scans == 1 else 's'}"
+        facts = ", ".join(part for part in (count, self.by, self.licence, self.url) if part)
+        return f"{self.name} ({facts})" if facts else self.name
+
+
 class ModelCard(Config):
     """The header of a model file.  It names no patient, no path and no date but its own."""
 
     schema_version: Literal[1] = Field(1, description="version of this header")
     title: str = Field("", max_length=200, description="a name for people")
+    description: str = Field("", max_length=4000, description="what the model is for, in a few sentences")
+    limits: str = Field("", max_length=4000, description="what it is not for, and what is known to go wrong")
+    trained_by: str = Field(
+        "", max_length=200, description="who trained it: a group or project, not a patient's clinic"
+    )
+    parents: tuple[str, ...] = Field((), description="models whose weights this one began with")
     network: Annotated[Network, *NETWORKS.field()] = Field(description="the network that the weights belong to")
     task: dict[str, Any] = Field(default_factory=dict, description="the task it was trained on, with its name")
     activation: Activation = Field(
@@ -42,6 +64,9 @@ class ModelCard(Config):
     intensity: Annotated[Intensity, *INTENSITIES.field()] = Field(
         default=CtIntensity(), description="how scans were mapped to [0, 1]"
     )
+    modality: str = Field(
+        "", max_length=100, description="DICOM term of the scans it knows: CT, MR; several with commas; empty: not said"
+    )
     patch: tuple[int, int, int] | None = Field(None, description="sub-volume (D, H, W) in voxels it was trained on")
     spacing: tuple[float, float, float] | None = Field(
         None, description="typical spacing (z, y, x) of the training scans in mm"
@@ -49,6 +74,7 @@ class ModelCard(Config):
     chain: dict[str, Any] = Field(default_factory=dict, description="the chain of transformations of its training")
     training: dict[str, Any] = Field(default_factory=dict, description="the training's settings, without paths")
     data: dict[str, Any] = Field(default_factory=dict, description="fingerprint of the cases: keys, number, voxels")
+    attribution: tuple[DataSource, ...] = Field((), description="the data sets it was trained on, with their terms")
     step: int | None = Field(None, ge=0, description="training steps behind the weights")
     metrics: dict[str, float] = Field(default_factory=dict, description="figures on held-out sub-volumes, by name")
     licence: str = Field("", description="terms of the weights and attribution of their data")
@@ -56,3 +82,25 @@ class ModelCard(Config):
     created: str = Field(
         default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), description="UTC time of writing"
     )
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities it knows; of a card that does not say, CT where its intensities are Hounsfield units."""
+        said = tuple(part.strip().upper() for part in self.modality.split(",") if part.strip())
+        return said or (("CT",) if isinstance(self.intensity, CtIntensity) else ())
+
+    def anonymous(self) -> ModelCard:
+        """Return the card to be shared: of its cases the numbers stay, their keys (hashes of paths) go."""
+        return self.replaced(data=_counted(self.data))
+
+
+def _counted(values: dict[str, Any]) -> dict[str, Any]:
+    counted: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            counted[name] = _counted(value)
+        elif isinstance(value, list | tuple) and any(isinstance(item, str) for item in value):
+            counted[name] = len(value)
+        elif not isinstance(value, str):
+            counted[name] = value
+    return counted

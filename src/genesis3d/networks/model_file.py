@@ -1,7 +1,7 @@
 """A model file rebuilds its own network: safetensors weights with one JSON card in the header.
 
 The card stands under the metadata key ``genesis3d`` and can be read without torch.  A MODEL given by a user is such a
-file or a run directory (its best checkpoint, else its last).
+file, a run directory (its best checkpoint, else its last) or the name of a model of the library.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-__all__ = ["KEY", "LoadedModel", "ModelCard", "model_path", "read_card", "read_model", "write_model"]
+__all__ = ["KEY", "LoadedModel", "ModelCard", "copy_model", "has_card", "model_path", "read_card", "read_model",
+           "write_model"]  # fmt: skip
 
 KEY = "genesis3d"
 MAX_HEADER = 16 * 2**20  # bytes; a card is a few kilobytes, the published layout's tensor list 10 KB
@@ -37,17 +38,26 @@ class LoadedModel:
     path: Path
 
 
-def model_path(path_or_run: str | Path) -> Path:
-    """Return the model file itself, or the best (else last) checkpoint of a run directory; raises ModelError."""
-    path = Path(path_or_run)
+def model_path(model: str | Path) -> Path:
+    """Return the file of a model: itself, the best (else last) checkpoint of a run, or that of a library name.
+
+    A file or run of that name wins over the library.  Raises ModelError naming what there is.
+    """
+    path = Path(model)
+    if path.is_file():
+        return path
+    for name in ("best.safetensors", "last.safetensors"):
+        if (path / "checkpoints" / name).is_file():
+            return path / "checkpoints" / name
+    from genesis3d.networks.library import Library, is_name
+
+    library = Library()
+    if is_name(str(model)) and str(model) in library.names():
+        return library.find(str(model))
     if path.is_dir():
-        for name in ("best.safetensors", "last.safetensors"):
-            if (path / "checkpoints" / name).is_file():
-                return path / "checkpoints" / name
         raise ModelError(f"{path}: expected a run with checkpoints/best.safetensors or last.safetensors, found neither")
-    if not path.is_file():
-        raise ModelError(f"{path}: expected a model file (.safetensors) or a run directory, found nothing there")
-    return path
+    kinds = f"a model file (.safetensors), a run directory or {library.choices()}"
+    raise ModelError(f"{path}: expected {kinds}, found nothing there")
 
 
 def write_model(
@@ -84,22 +94,47 @@ def write_model(
     return sha256(data).hexdigest()
 
 
-def read_card(path_or_run: str | Path) -> ModelCard:
-    """Return the card of a model, reading the file's header alone; raises ModelError."""
-    path = model_path(path_or_run)
+def copy_model(source: str | Path, target: Path, card: ModelCard | None = None) -> str:
+    """Copy a model, its weights bit for bit, to ``target``, under ``card`` if given; return the file's SHA-256.
+
+    Raises
+    ------
+    ModelError
+        As :func:`read_model` for the source, for a card of another network, and when ``target`` cannot be written.
+    """
+    model = read_model(source)
+    data = model.path.read_bytes()
+    if card is not None and card != model.card:
+        if card.network != model.card.network:
+            raise ModelError(f"{model.path}: expected a card of the network it holds, got one of {card.network.name}")
+        data = _with_card(data, card)
     try:
-        with path.open("rb") as file:
-            head = file.read(8)
-            length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-            text = file.read(length) if 2 <= length <= MAX_HEADER else b""
-        size = path.stat().st_size
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(target, data)
     except OSError as error:
-        raise ModelError(f"{path}: the model file cannot be read: {error.strerror or error}") from error
-    return _card(path, text, length, size)
+        raise ModelError(f"{target}: the model could not be written: {error.strerror or error}") from error
+    return sha256(data).hexdigest()
 
 
-def read_model(path_or_run: str | Path) -> LoadedModel:
-    """Return the network of a model file or run, rebuilt from its card, in eval mode.
+def has_card(path: Path) -> bool:
+    """Whether a file is a model of this project, whole or not, by its header; raises ModelError if unreadable."""
+    try:
+        metadata = _header(path, *_head(path)[:2]).get("__metadata__")
+    except ModelError:
+        if not path.is_file():
+            raise
+        return False
+    return isinstance(metadata, dict) and KEY in metadata
+
+
+def read_card(model: str | Path) -> ModelCard:
+    """Return the card of a model, reading the file's header alone; raises ModelError."""
+    path = model_path(model)
+    return _card(path, *_head(path))
+
+
+def read_model(model: str | Path) -> LoadedModel:
+    """Return the network of a model file, run or library name, rebuilt from its card, in eval mode.
 
     Raises
     ------
@@ -112,7 +147,7 @@ def read_model(path_or_run: str | Path) -> LoadedModel:
 
     from genesis3d.networks.weights import check_weights
 
-    path = model_path(path_or_run)
+    path = model_path(model)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -127,6 +162,29 @@ def read_model(path_or_run: str | Path) -> LoadedModel:
     module = card.network.build()
     module.load_state_dict(state, strict=True)
     return LoadedModel(module.eval(), card, path)
+
+
+def _head(path: Path) -> tuple[bytes, int, int]:
+    """Return a file's header, the length it says, and the file's size."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+            length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+            text = file.read(length) if 2 <= length <= MAX_HEADER else b""
+        size = path.stat().st_size
+    except OSError as error:
+        raise ModelError(f"{path}: the model file cannot be read: {error.strerror or error}") from error
+    return text, length, size
+
+
+def _with_card(data: bytes, card: ModelCard) -> bytes:
+    """Return a model file's bytes under another card; the weights stay where they are behind the header."""
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"][KEY] = json.dumps(card.to_dict(), sort_keys=True)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format wants its weights aligned
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
 def _card(path: Path, text: bytes, length: int, size: int) -> ModelCard:

@@ -44,7 +44,7 @@ class AnomalyConfig(AnomalySettings):
     """An anomaly map of one scan, written into a folder."""
 
     scan: str = Field(description="scan: DICOM folder, zip, NIfTI, NRRD or MetaImage")
-    model: str = Field(description="run directory or .safetensors model file")
+    model: str = Field(description="run directory, .safetensors model file or name of a model of the library")
     out_dir: str = Field(description="folder for the results, made if need be")
     lungs: str = Field("auto", description="auto (found in a CT), none (the whole scan), or a mask file on its grid")
     series: str | None = Field(None, description="series UID where a folder holds several; empty: the largest")

@@ -203,6 +203,7 @@ def _fabric(hardware: dict[str, Any]) -> Fabric:
 
 def _card_maker(config: PretrainConfig, loaded: LoadedCases, split: Split) -> Any:
     spacing = np.median([volume.geometry.spacing for volume in split.training.volumes], axis=0)
+    modality = ", ".join(sorted({volume.modality for volume in split.training.volumes if volume.modality}))
     data = {
         "cases": len(loaded),
         "training": split.training.keys,
@@ -217,6 +218,7 @@ def _card_maker(config: PretrainConfig, loaded: LoadedCases, split: Split) -> An
             task=config.task.to_dict(),
             activation=getattr(config.task, "activation", "linear"),
             intensity=loaded.intensity,
+            modality=modality,
             patch=config.sampling.patch,
             spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
             chain=config.chain.to_dict(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from genesis3d.events import Control, Event, Finished, Saved, Started, Stepped, 
 from genesis3d.inference.predictor import Precision, Predictor
 from genesis3d.inference.windows import Plan, cut, plan_windows, sweep
 from genesis3d.intensity import CtIntensity, Scale
+from genesis3d.networks.mismatch import mismatches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,6 @@ __all__ = ["Ready", "RestoreConfig", "RestoreSettings", "Restored", "check_model
 
 PATCH = (32, 64, 64)
 PROBED = 12  # windows from which on it pays to measure which precision is faster
-COARSER = 1.5  # ratio of voxel sizes from which on the user is told
 
 
 class RestoreSettings(Config):
@@ -54,7 +54,7 @@ class RestoreConfig(RestoreSettings):
     """A restoration of one scan into one file."""
 
     scan: str = Field(description="scan: DICOM folder, zip, NIfTI, NRRD or MetaImage")
-    model: str = Field(description="run directory or .safetensors model file")
+    model: str = Field(description="run directory, .safetensors model file or name of a model of the library")
     out: str = Field(description="file to write: .nii.gz, .nii, .nrrd, .mha or .mhd")
     series: str | None = Field(None, description="series UID where a folder holds several; empty: the largest")
 
@@ -181,19 +181,10 @@ def check_model(volume: Volume, card: ModelCard) -> list[str]:
         raise ModelError(f"{name}: expected {network.in_channels} channel(s) by the model, got {volume.channels}")
     if network.out_channels != network.in_channels:
         raise ModelError(f"model {card.title!r}: expected one that restores scans, got {network.out_channels} outputs")
-    hounsfield = volume.unit == "HU"
-    if isinstance(card.intensity, CtIntensity) and not hounsfield:
+    if isinstance(card.intensity, CtIntensity) and volume.unit != "HU":
         kind = volume.modality or "a scan of unknown modality"
         raise DomainError(f"{name}: expected a CT in HU, on which the model was trained, got {kind} without HU")
-    warnings = []
-    if hounsfield and not isinstance(card.intensity, CtIntensity) and card.intensity.name != "window":
-        warnings.append("The model was not trained on CT in HU: its restoration of this scan may mean little.")
-    if card.spacing is not None:
-        ratios = np.divide(volume.canonical().geometry.spacing, card.spacing)
-        if ratios.max() > COARSER or ratios.min() < 1 / COARSER:
-            ours, theirs = (_millimetres(s) for s in (volume.canonical().geometry.spacing, card.spacing))
-            warnings.append(f"The scan's voxels ({ours}) differ from those the model was trained on ({theirs}).")
-    return warnings
+    return mismatches(card, volume)
 
 
 def _in_own_units(ready: Ready, values: NDArray[np.float32], covered: NDArray[np.bool_]) -> Restored:
@@ -243,7 +234,3 @@ def _memory() -> int:
     import psutil
 
     return int(psutil.Process().memory_info().rss)
-
-
-def _millimetres(spacing: Sequence[float]) -> str:
-    return " x ".join(f"{s:.2f}" for s in reversed(spacing)) + " mm"

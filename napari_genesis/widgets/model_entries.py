@@ -1,0 +1,89 @@
+"""What a model picker lists: the library, the runs, and files opened before; and a card in a few words or in full."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genesis3d.networks.describe import card_rows, scans_line
+from genesis3d.networks.library import SUFFIX, Library
+from genesis3d.training.rundir import list_runs
+
+if TYPE_CHECKING:
+    from genesis3d.networks.card import ModelCard
+
+__all__ = ["Entry", "card_page", "describe_card", "list_entries", "model_name", "suggested_name"]
+
+SHIPPED, OWN, RUNS, FILES = "Ready to use", "Your library", "Runs", "Files"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model offered: ``key`` is what is remembered of it, a library name or a path."""
+
+    label: str
+    path: Path
+    section: str
+    key: str
+
+    @property
+    def removable(self) -> bool:
+        """Whether it is a library model of the user's."""
+        return self.section == OWN
+
+
+def list_entries(runs: Path, files: Sequence[str]) -> list[Entry]:
+    """Return the models of the library, the runs in ``runs`` that have weights, and those of ``files`` still there."""
+    found = []
+    for model in Library().models():
+        label = model.name if not model.problem else f"{model.name} (cannot be read)"
+        found.append(Entry(label, model.path, SHIPPED if model.shipped else OWN, model.name))
+    found += [Entry(run.path.name, run.path, RUNS, str(run.path)) for run in list_runs(runs) if _has_weights(run.path)]
+    known = {entry.path for entry in found}
+    opened = [Path(name) for name in files]
+    return found + [Entry(model_name(p), p, FILES, str(p)) for p in opened if p not in known and p.exists()]
+
+
+def model_name(path: Path) -> str:
+    """Return what layers and lists call the model: the run's folder or the file, without its suffix."""
+    return path.name.removesuffix(SUFFIX)
+
+
+def suggested_name(path: Path) -> str:
+    """Return a name for the library made of that of a run or file."""
+    stem = re.sub(r"\.(safetensors|pt|pth|h5|hdf5|onnx|tar)$", "", path.name, flags=re.I)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:80]
+
+
+def describe_card(card: ModelCard) -> str:
+    """Return a model's card in two or three short lines."""
+    network, size = card.network, card.network.parameters()
+    width = getattr(network, "width", None)
+    facts = [f"{network.name}{f', width {width}' if width else ''}, {size / 1e6:.1f} M parameters"]
+    if card.step is not None:
+        facts.append(f"{card.step:,} steps")
+    if "ratio" in card.metrics and card.metrics.get("measured_at_step", card.step) == card.step:
+        facts.append(f"error {card.metrics['ratio']:.2f} of a constant's")
+    licence = card.licence if len(card.licence) <= 70 else f"{card.licence[:69].rstrip()}…"
+    return "\n".join(line for line in (" · ".join(facts), scans_line(card), licence) if line)
+
+
+def card_page(card: ModelCard, path: Path) -> str:
+    """Return the whole card as rich text: a bold label over each of its texts."""
+    rows = [*card_rows(card), ("File", str(path))]
+    return "".join(f"<p style='margin: 0 0 5px 0'><b>{label}</b><br>{_html(text)}</p>" for label, text in rows)
+
+
+def _html(text: str) -> str:
+    linked = re.sub(r"(https?://[^\s<>()]+[^\s<>().,;])", r"<a href='\1'>\1</a>", escape(text))
+    return (
+        linked.replace("\n", "<br>").replace("/", "/&#8203;") if "<a " not in linked else linked.replace("\n", "<br>")
+    )
+
+
+def _has_weights(run: Path) -> bool:
+    return any((run / "checkpoints" / name).is_file() for name in ("best.safetensors", "last.safetensors"))

@@ -1,0 +1,107 @@
+"""A model's card as rows of text: what the command line prints and the docks show."""
+
+from __future__ import annotations
+
+from genesis3d.networks.card import ModelCard
+
+__all__ = ["card_rows", "figure_lines", "network_line", "scans_line"]
+
+MEANINGS = {
+    "ratio": "error over that of the best constant per sub-volume: below 1 is better, 0 is perfect",
+    "mse_network": "mean squared error of the restoration, of intensities in [0, 1]",
+    "mse_input": "the same of the transformed input as it is",
+    "mse_constant": "the same of the best constant per sub-volume",
+    "mse_median": "the same of a 3x3x3 median of the input",
+    "loss": "training loss on held-out sub-volumes",
+    "psnr": "peak signal-to-noise ratio in dB: higher is better",
+    "psnr_network": "peak signal-to-noise ratio of the restoration in dB: higher is better",
+    "ssim": "structural similarity: 1 is equal",
+    "ssim_network": "structural similarity of the restoration: 1 is equal",
+}
+
+
+def network_line(card: ModelCard) -> str:
+    """Return the network in a line: ``unet3d, width 16, 4.8 M parameters, 1 channel to 1``."""
+    network = card.network
+    fields = network.to_dict()
+    shape = [f"{name} {fields[name]}" for name in ("width", "depth") if name in fields]
+    kinds = [f"{fields[name]} {word}" for name, word in (("decoder", "decoder"), ("norm", "norm")) if name in fields]
+    size = f"{network.parameters() / 1e6:.1f} M parameters"
+    channels = f"{network.in_channels} channel{'' if network.in_channels == 1 else 's'} to {network.out_channels}"
+    return ", ".join([network.name, *shape, size, *(kind.replace("_", " ") for kind in kinds), channels])
+
+
+def scans_line(card: ModelCard) -> str:
+    """Return what scans it knows: ``CT, -1000 to 1000 HU · 0.70 x 0.70 x 2.50 mm``."""
+    parts = [", ".join(part for part in (", ".join(card.modalities), _intensity(card)) if part)]
+    if card.spacing is not None:
+        parts.append(_times(card.spacing, ".2f") + " mm")
+    return " · ".join(parts)
+
+
+def figure_lines(card: ModelCard) -> list[str]:
+    """Return its figures, the most telling first, each with what it means."""
+    figures = dict(card.metrics)
+    step = figures.pop("measured_at_step", None)
+    ordered = [name for name in MEANINGS if name in figures] + sorted(name for name in figures if name not in MEANINGS)
+    lines = [_figure(name, figures[name]) for name in ordered]
+    return lines if step is None else [*lines, f"measured at step {step:,.0f}"]
+
+
+def card_rows(card: ModelCard) -> list[tuple[str, str]]:
+    """Return (label, text) of everything a user should know before using the model; what is not said is left out."""
+    steps = "" if card.step is None else f"{card.step:,} steps"
+    rows = [
+        ("Title", card.title),
+        ("About", card.description),
+        ("Limits", card.limits or "not said; research software, not for clinical use"),
+        ("Network", network_line(card)),
+        ("Modality", ", ".join(card.modalities) or "not said"),
+        ("Intensity", _intensity(card)),
+        ("Spacing", "not said" if card.spacing is None else f"{_times(card.spacing, '.2f')} mm (x by y by z)"),
+        ("Patch", "" if card.patch is None else f"{_times(card.patch)} voxels (x by y by z)"),
+        ("Task", ", ".join(part for part in (str(card.task.get("name", "")), card.activation, steps) if part)),
+        ("Data", "\n".join([*(source.text() for source in card.attribution), *_counts(card)])),
+        ("Licence", card.licence or "not said"),
+        ("Figures", "\n".join(figure_lines(card))),
+        ("Trained by", card.trained_by),
+        ("Began with", "\n".join(card.parents)),
+        ("Made", ", ".join([card.created[:10], *(f"{name} {version}" for name, version in card.versions.items())])),
+    ]
+    return [(label, text) for label, text in rows if text]
+
+
+def _intensity(card: ModelCard) -> str:
+    values = card.intensity.to_dict()
+    name = card.intensity.name
+    if not {"low", "high"} <= set(values):
+        return name
+    span = f"{values['low']:g} to {values['high']:g}"
+    return f"{span} HU" if name == "ct" else f"{name} {span}"
+
+
+def _counts(card: ModelCard) -> list[str]:
+    parts = []
+    for name, word in (("cases", "case"), ("training", "for training"), ("held_out", "held out")):
+        value = card.data.get(name)
+        count = len(value) if isinstance(value, list | tuple) else value
+        if isinstance(count, int):
+            parts.append(f"{count} {word}{'s' if name == 'cases' and count != 1 else ''}")
+    voxels = card.data.get("voxels")
+    if isinstance(voxels, int | float):
+        parts.append(f"{voxels / 1e6:.1f} M voxels")
+    return [", ".join(parts)] if parts else []
+
+
+def _figure(name: str, value: float) -> str:
+    prefix = next((chain for chain in ("official", "gentle") if name.startswith(f"{chain}_")), "")
+    plain = name.removeprefix(f"{prefix}_")
+    meaning = MEANINGS.get(plain, "")
+    if prefix and meaning:
+        meaning = f"{plain.replace('_', ' ')} under the {prefix} chain of transformations"
+    text = f"{name} {value:.4g}" if abs(value) < 1e4 else f"{name} {value:.0f}"
+    return f"{text}: {meaning}" if meaning else text
+
+
+def _times(values: tuple[float, ...], form: str = "") -> str:
+    return " x ".join(format(value, form) for value in reversed(values))
