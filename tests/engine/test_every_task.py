@@ -10,7 +10,7 @@ from genesis3d.tasks import TASKS, Task
 
 NETWORK = UNet3d(width=4, norm="batch")
 VARIANTS: dict[str, list[dict[str, object]]] = {
-    "restoration": [{"loss": x, "output": y} for x in ("mse", "mae") for y in ("sigmoid", "linear", "residual")]
+    "restoration": [{"loss": x, "output": y} for x in ("mse", "mae", "ssim") for y in ("sigmoid", "linear", "residual")]
 }
 CONFIGS = [cls.parse(v) for cls in TASKS for v in VARIANTS.get(cls.name, [{}])]
 

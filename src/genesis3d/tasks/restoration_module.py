@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -10,11 +11,23 @@ from torch.nn import functional
 from genesis3d.errors import ConfigError
 from genesis3d.networks import Network
 from genesis3d.tasks.activation import prediction
+from genesis3d.tasks.similarity import ssim
 
 if TYPE_CHECKING:
     from genesis3d.tasks.restoration import Restoration
 
 __all__ = ["RestorationModule"]
+
+
+def _dissimilarity(x: Tensor, y: Tensor) -> Tensor:
+    return 1 - ssim(x, y).mean()
+
+
+_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": functional.mse_loss,
+    "mae": functional.l1_loss,
+    "ssim": _dissimilarity,
+}
 
 
 class RestorationModule(nn.Module):
@@ -38,7 +51,7 @@ class RestorationModule(nn.Module):
         """
         raw = prediction(self.network(input), input, self.task.output).float()
         reference = target.float()
-        loss = functional.mse_loss(raw, reference) if self.task.loss == "mse" else functional.l1_loss(raw, reference)
+        loss = _LOSSES[self.task.loss](raw, reference)
         output = raw.detach().clamp(0.0, 1.0)
         error = output - reference
         return {"loss": loss, "output": output, "mse": error.square().mean(), "mae": error.abs().mean()}

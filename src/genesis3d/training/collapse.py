@@ -16,7 +16,9 @@ __all__ = ["CollapseGuard", "Collapsed", "vitals"]
 
 # Learning rates near 1 have driven published trainings to a constant: an output this much flatter than its target ...
 _FLAT = 0.02
-# ... for this many steps on end is taken for dead; a network that has just begun is flat for a few.
+# ... (one that has not come to life yet: so much flatter, since slow starts without normalisation are flat for long) ...
+_DEAD = 1e-4
+# ... for this many steps on end is taken for dead.
 _PATIENCE = 60
 # A loss this many times the first, of an output worse than a constant, so often on end, comes back no more.
 _EXPLODED = 10.0
@@ -85,15 +87,12 @@ class CollapseGuard:
         self.usual_norm = 0.95 * usual + 0.05 * min(norm, 10 * usual) if usual else norm
         return usual > 0 and norm > _SUSPICIOUS * usual
 
-    def check(self, step: int, values: Mapping[str, float], *, warming: bool = False) -> None:
-        """Look at one step: ``loss``, ``gradient_norm`` and the :func:`vitals` of its batch.
-
-        While the learning rate is ``warming`` up, an output that has not yet come to life may be flat.
-        """
+    def check(self, step: int, values: Mapping[str, float]) -> None:
+        """Look at one step: ``loss``, ``gradient_norm`` and the :func:`vitals` of its batch."""
         loss, norm = values["loss"], values["gradient_norm"]
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise Collapsed(step, f"expected a finite loss and gradient, got {loss:g} and {norm:g}")
-        self._count(values, warming)
+        self._count(values)
         if self.flat_steps >= _PATIENCE:
             raise Collapsed(step, f"the output has been constant for {_PATIENCE} steps")
         if self.exploded_steps >= _EXPLODED_PATIENCE:
@@ -114,13 +113,13 @@ class CollapseGuard:
         if not all(bool(torch.isfinite(value).all()) for value in values):
             raise Collapsed(step, "expected finite weights and statistics, got others")
 
-    def _count(self, values: Mapping[str, float], warming: bool) -> None:
+    def _count(self, values: Mapping[str, float]) -> None:
         if not self.seen:
             self.seen, self.first_loss, self.first_error = 1, values["loss"], values["error"]
         constant = values["target_std"] ** 2
-        flat = values["output_std"] < _FLAT * values["target_std"]
-        self.alive = int(self.alive or not flat)
-        self.flat_steps = self.flat_steps + 1 if flat and (self.alive or not warming) else 0
+        self.alive = int(self.alive or values["output_std"] >= _FLAT * values["target_std"])
+        flat = values["output_std"] < (_FLAT if self.alive else _DEAD) * values["target_std"]
+        self.flat_steps = self.flat_steps + 1 if flat else 0
         exploded = values["loss"] > _EXPLODED * self.first_loss and values["error"] > constant
         self.exploded_steps = self.exploded_steps + 1 if exploded else 0
         lost = values["error"] > _LOST * max(self.first_error, constant)

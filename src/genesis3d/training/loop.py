@@ -139,7 +139,7 @@ class Training:
         progress = self.progress
         lr = rate_of(self.settings, self.recovery, progress)
         found = self.stepper.gradient(pairs, progress.step + 1, self.guard)
-        self.guard.check(progress.step + 1, found, warming=progress.step < self.settings.warmup)
+        self.guard.check(progress.step + 1, found)
         self.stepper.step(lr)
         if self.averaging is not None:
             self.averaging.update(self.checkpoints.task, progress.step)

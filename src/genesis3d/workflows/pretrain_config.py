@@ -23,7 +23,7 @@ from genesis3d.training.settings import (
 )
 from genesis3d.transforms import Chain, chain_preset
 
-__all__ = ["NETWORK_SIZES", "PRETRAIN_PRESETS", "PretrainConfig", "pretrain_preset"]
+__all__ = ["NETWORK_SIZES", "PRETRAIN_PRESETS", "SCHEMES", "PretrainConfig", "pretrain_preset", "scheme_chain"]
 
 # L is the published network.  S is for processors: its transposed convolutions would take a fifth of a step there.
 NETWORK_SIZES: dict[str, UNet3d] = {
@@ -99,8 +99,37 @@ class PretrainConfig(Config):
         return values
 
 
+# The training schemes that the paper compares (section 4.1), as names of chains: each transformation alone, none at all
+# (identity), and all of them, each with its probability.
+SCHEMES: dict[str, str] = {
+    "combined": "default",
+    "identity": "identity",
+    "nonlinear": "nonlinear",
+    "shuffling": "shuffling",
+    "inpainting": "inpainting",
+    "outpainting": "outpainting",
+}
+
 # Batches of the published training on its 445 scans of 32 sub-volumes: one epoch.
 _OFFICIAL_EPOCH = 14_240 // 6
+_PUBLISHED_SGD = OptimiserSettings(name="sgd", lr=1.0, momentum=0.9, weight_decay=0, warmup=0, clip=None)
+
+_OFFICIAL_PYTORCH = PretrainConfig(
+    sampling=SamplingConfig(rule="official"),
+    chain=chain_preset("official"),
+    network=UNet3d(width=32, decoder="transpose", norm="batch_statistics"),
+    optimiser=_PUBLISHED_SGD.replaced(schedule="step", decay_every=40 * _OFFICIAL_EPOCH, decay_factor=0.5),
+    batch=6,
+    steps=10_000 * _OFFICIAL_EPOCH,
+    validation=ValidationSettings(every=_OFFICIAL_EPOCH, patience=50),
+)
+# Keras normalises by running statistics in evaluation, and lowers the rate where the held-out loss no longer falls.
+_OFFICIAL_KERAS = _OFFICIAL_PYTORCH.replaced(
+    network=UNet3d(width=32, decoder="nearest", norm="batch"),
+    optimiser=_PUBLISHED_SGD.replaced(
+        schedule="plateau", decay_factor=0.5, plateau_patience=10, plateau_delta=1e-4, lowest=1e-6
+    ),
+)
 
 PRETRAIN_PRESETS: dict[str, PretrainConfig] = {
     "default": PretrainConfig(minutes=60),
@@ -111,18 +140,10 @@ PRETRAIN_PRESETS: dict[str, PretrainConfig] = {
         task=Restoration(output="linear"), chain=chain_preset("moderate"),
         validation=ValidationSettings(patch=(32, 64, 64)),
     ),
-    "official-pytorch": PretrainConfig(
-        sampling=SamplingConfig(rule="official"),
-        chain=chain_preset("official"),
-        network=UNet3d(width=32, decoder="transpose", norm="batch_statistics"),
-        optimiser=OptimiserSettings(
-            name="sgd", lr=1.0, momentum=0.9, weight_decay=0, schedule="step", warmup=0, clip=None,
-            decay_every=40 * _OFFICIAL_EPOCH, decay_factor=0.5,
-        ),
-        batch=6,
-        steps=10_000 * _OFFICIAL_EPOCH,
-        validation=ValidationSettings(every=_OFFICIAL_EPOCH, patience=50),
-    ),
+    "official-pytorch": _OFFICIAL_PYTORCH,
+    "official-keras": _OFFICIAL_KERAS,
+    # What the paper says (section 3.3), and the published code where it says nothing: momentum, patience, batch.
+    "paper": _OFFICIAL_KERAS.replaced(sampling=SamplingConfig(rule="paper"), chain=chain_preset("paper")),
 }  # fmt: skip
 
 
@@ -131,3 +152,10 @@ def pretrain_preset(name: str) -> PretrainConfig:
     if name not in PRETRAIN_PRESETS:
         raise ConfigError(f"preset: expected one of {', '.join(PRETRAIN_PRESETS)}, got {name!r}")
     return PRETRAIN_PRESETS[name]
+
+
+def scheme_chain(name: str) -> Chain:
+    """Return the chain of the training scheme called ``name``; raises ConfigError naming those that exist."""
+    if name not in SCHEMES:
+        raise ConfigError(f"scheme: expected one of {', '.join(SCHEMES)}, got {name!r}")
+    return chain_preset(SCHEMES[name])
