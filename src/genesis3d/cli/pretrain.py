@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 ScansArgument = Annotated[list[str] | None, typer.Argument(help="scans, DICOM folders, zips, or folders of these")]
 RunDirOption = Annotated[Path, typer.Option(help="folder of the run: new, or with --resume that of a run")]
 ConfigOption = Annotated[Path | None, typer.Option(help="YAML or JSON file of settings")]
-PresetOption = Annotated[str | None, typer.Option(help="default, quick or official-pytorch")]
+PresetOption = Annotated[str | None, typer.Option(help="default, quick, official-pytorch, official-keras or paper")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="one setting, KEY=VALUE, e.g. network.width=8")]
 ChainOption = Annotated[
     str | None, typer.Option(help="YAML file of a chain, or a preset: default, official, gentle, ...")
 ]
+SchemeOption = Annotated[
+    str | None,
+    typer.Option(help="combined, identity, nonlinear, shuffling, inpainting or outpainting (paper, section 4.1)"),
+]
+StartOption = Annotated[str | None, typer.Option(help="model whose weights the run begins with: file, run or name")]
 StepsOption = Annotated[int | None, typer.Option(help="length in steps")]
 MinutesOption = Annotated[float | None, typer.Option(help="length in minutes")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda:N or mps")]
@@ -49,6 +54,8 @@ def add_to(app: typer.Typer) -> None:
         preset: PresetOption = None,
         setting: SetOption = None,
         chain: ChainOption = None,
+        scheme: SchemeOption = None,
+        start: StartOption = None,
         steps: StepsOption = None,
         minutes: MinutesOption = None,
         device: DeviceOption = None,
@@ -63,10 +70,10 @@ def add_to(app: typer.Typer) -> None:
         """Pre-train a network on SCANS: it learns to restore transformed sub-volumes (Models Genesis)."""
         _prepare_process(nice)
         _load_plugins(plugin or [])
-        options = {"device": device, "precision": precision, "seed": seed, "threads": threads}
+        options = {"device": device, "precision": precision, "seed": seed, "threads": threads, "start": start}
         changes = {name: value for name, value in options.items() if value is not None}
         base = _base(run_dir, config, preset, resume)
-        made = _configured(base, scans or [], setting or [], chain, steps, minutes, changes)
+        made = _configured(base, scans or [], setting or [], _chain(chain, scheme), steps, minutes, changes)
         raise typer.Exit(_run(made, run_dir, resume, json))
 
 
@@ -106,7 +113,7 @@ def _configured(
     base: PretrainConfig,
     scans: list[str],
     settings: list[str],
-    chain: str | None,
+    chain: dict[str, Any] | None,
     steps: int | None,
     minutes: float | None,
     changes: dict[str, Any],
@@ -122,17 +129,22 @@ def _configured(
     if steps is not None or minutes is not None:
         values |= {"steps": steps, "minutes": minutes}
     if chain is not None:
-        values["chain"] = _chain(chain)
+        values["chain"] = chain
     values = override(values | changes, settings)
     return PretrainConfig.parse(values, "pretrain")
 
 
-def _chain(text: str) -> dict[str, Any]:
-    """Return a chain as plain values from a preset's name or a YAML file, such as the Preview dock saves."""
+def _chain(text: str | None, scheme: str | None) -> dict[str, Any] | None:
+    """Return a chain as plain values: a scheme's, a preset's, or that of a YAML file as the Preview dock saves it."""
     from genesis3d.transforms import CHAIN_PRESETS, Chain, chain_preset
+    from genesis3d.workflows.pretrain_config import scheme_chain
 
-    if text in CHAIN_PRESETS:
-        return chain_preset(text).to_dict()
+    if text is not None and scheme is not None:
+        raise ConfigError(f"--chain and --scheme: expected one of them, got {text!r} and {scheme!r}")
+    if scheme is not None:
+        return scheme_chain(scheme).to_dict()
+    if text is None or text in CHAIN_PRESETS:
+        return None if text is None else chain_preset(text).to_dict()
     if not Path(text).is_file():
         raise ConfigError(f"--chain: expected a YAML file or one of {', '.join(CHAIN_PRESETS)}, got {text!r}")
     return Chain.from_yaml(text).to_dict()

@@ -34,7 +34,7 @@ class Progress:
     recoveries: int = 0
     guard: dict[str, float] = field(default_factory=dict)
     portions: dict[str, int] = field(default_factory=dict)
-    parent: dict[str, str] = field(default_factory=dict)
+    parent: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for the resume file."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from genesis3d.errors import GenesisError
 from genesis3d.events import Event, Failed, Finished, Stepped, Validated, Warned
+from genesis3d.training.memory import out_of_memory
 from genesis3d.training.rundir import RunDir
 from genesis3d.training.validation import prefixed
 
@@ -84,6 +85,6 @@ def _sentence(error: Exception) -> tuple[str, bool]:
     if isinstance(error, OSError):
         where = Path(error.filename).name if isinstance(error.filename, str) else "a file of the run"
         return f"{where}: expected to read or write it, got: {error.strerror or text}", True
-    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text.lower():
+    if out_of_memory(error):
         return "expected the training to fit in memory: take a smaller batch, width or sub-volume, or fewer scans", True
     return f"{type(error).__name__}: {text}", False

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from genesis3d.errors import ConfigError, RunError
 from genesis3d.events import Control, Event, Finished, Order, Started, Validated, Warned, keep_running
 from genesis3d.files import write_atomic
+from genesis3d.training.memory import Portions
 from genesis3d.training.precision import choose_hardware, default_threads, find_device
 from genesis3d.training.recorder import failure, record
 from genesis3d.training.rundir import RunDir
@@ -63,7 +64,11 @@ def pretrain(
         except (ConfigError, RunError, OSError) as error:
             yield failure(error)
             return
-        yield from record(run, _work(run, config, _both(control, run), cases), hidden=config.cases)
+        yield from record(
+            run,
+            _work(run, config, _both(control, run), cases),
+            hidden=[*config.cases, *([config.start] if config.start else [])],
+        )
 
 
 def _open(run: RunDir, config: PretrainConfig | None, resume: bool) -> PretrainConfig:
@@ -102,10 +107,12 @@ def _work(run: RunDir, config: PretrainConfig, control: Control, cases: Sequence
 def _train(run: RunDir, config: PretrainConfig, control: Control, cases: Sequence[Case] | None) -> Iterator[Event]:
     from genesis3d.training.checkpoint import read_state
     from genesis3d.workflows.pretrain_setup import build_training, read_cases
+    from genesis3d.workflows.pretrain_start import begin_with
 
     state = read_state(run.resume_path) if run.resume_path.exists() else None
     run.rewind(-1 if state is None else int(state["progress"]["step"]))
     task = config.task.build(config.network, config.seed)
+    parent = begin_with(config.start, config.network, task) if state is None and config.start else None
     hardware = _hardware(config, state, task)
     yield _started(config, hardware, state)
     run.set_status("running", phase="reading scans", device=hardware["device"], precision=hardware["precision"])
@@ -113,7 +120,7 @@ def _train(run: RunDir, config: PretrainConfig, control: Control, cases: Sequenc
     if loaded is None:
         yield Finished(cancelled=True, result={"step": 0 if state is None else state["progress"]["step"]})
         return
-    training, facts, warnings = build_training(run, config, loaded, task, hardware, state)
+    training, facts, warnings = build_training(run, config, loaded, task, hardware, state, parent)
     for sentence in warnings:
         yield Warned(message=sentence)
     run.set_status("running", phase="training", **facts)
@@ -133,7 +140,8 @@ def _hardware(config: PretrainConfig, state: dict[str, Any] | None, task: nn.Mod
             return before
     shape = (config.network.in_channels, *config.sampling.patch)
     config.network.check(shape)
-    return choose_hardware(device, config.precision, task, (config.batch, *shape)).describe()
+    portions = Portions("the self-test", -(-config.batch // config.accumulate), {}, "network.width or sampling.patch")
+    return portions.fit(lambda size: choose_hardware(device, config.precision, task, (size, *shape))).describe()
 
 
 def _started(config: PretrainConfig, hardware: dict[str, Any], state: dict[str, Any] | None) -> Started:

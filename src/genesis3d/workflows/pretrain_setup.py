@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from genesis3d.workflows.pretrain_config import PretrainConfig
+    from genesis3d.workflows.pretrain_start import Parent
 
 __all__ = ["YARDSTICKS", "build_training", "measured_patch", "read_cases", "training_pairs"]
 
@@ -96,11 +97,12 @@ def build_training(
     bare: nn.Module,
     hardware: dict[str, Any],
     state: dict[str, Any] | None,
+    parent: Parent | None = None,
 ) -> tuple[Training, dict[str, Any], list[str]]:
     """Return the training, plain facts about its data for status and report, and sentences to be said.
 
-    ``bare`` is the task as built from the configuration, ``state`` the content of a resume file.  Raises GenesisError
-    when settings, scans and state do not fit.
+    ``bare`` is the task as built from the configuration, ``state`` the content of a resume file, ``parent`` the
+    model whose weights ``bare`` holds.  Raises GenesisError when settings, scans and state do not fit.
     """
     for patch in (config.sampling.patch, measured_patch(config)):
         config.network.check((loaded.volumes[0].channels, *patch))
@@ -113,6 +115,9 @@ def build_training(
     averaged = None if averaging is None else averaging.task
     checkpoints = Checkpoints(run, bare, optimiser, _card_maker(config, loaded, split), config.keep, averaged)
     progress = _progress(config, checkpoints, state)
+    if parent is not None:
+        progress.parent = parent.text
+        warnings += parent.differences(loaded.intensity)
     task, fabric_optimiser = fabric.setup(bare, optimiser)
     portions, measuring = _portions(config, progress)
     facts = {
@@ -214,6 +219,7 @@ def _card_maker(config: PretrainConfig, loaded: LoadedCases, split: Split) -> An
     def card(progress: Progress) -> ModelCard:
         return ModelCard(
             title=f"{config.network.name}, pre-trained on {len(split.training.names)} scan(s)",
+            parents=(progress.parent,) if progress.parent else (),
             network=config.network,
             task=config.task.to_dict(),
             activation=getattr(config.task, "activation", "linear"),
