@@ -13,7 +13,7 @@ import typer
 
 from genesis3d.errors import GenesisError
 
-GROUPS = ("scans", "pretrain", "anomaly")
+GROUPS = ("scans", "prepare", "pretrain", "anomaly")
 
 
 def build_app() -> typer.Typer:
