@@ -6,6 +6,7 @@ raises instead of clamping.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,8 @@ from genesis3d.volume import Volume
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["INTENSITIES", "CtIntensity", "Intensity", "MinMax", "Percentile", "Scale", "Window", "default_intensity",
-           "require_unit"]  # fmt: skip
+__all__ = ["INTENSITIES", "ByModality", "CtIntensity", "Intensity", "MinMax", "Percentile", "Scale", "Window",
+           "common_intensity", "default_intensity", "require_unit"]  # fmt: skip
 
 INTENSITIES: Registry[Intensity] = Registry("intensity")
 
@@ -119,9 +120,23 @@ class MinMax(Intensity):
         return self._scale(volume, float(low), float(high))
 
 
+@INTENSITIES.register("auto")
+class ByModality(Intensity):
+    """Each scan by its modality, so that CT and MR train together: CT in HU as ``ct``, anything else ``percentile``."""
+
+    def fit(self, volume: Volume) -> Scale:
+        """Return what the mapping for the scan's modality gives."""
+        return default_intensity(volume).fit(volume)
+
+
 def default_intensity(volume: Volume) -> Intensity:
     """Return the mapping for a scan's modality: CT in HU by its fixed window, anything else by percentiles."""
     return CtIntensity() if volume.modality == "CT" and volume.unit == "HU" else Percentile()
+
+
+def common_intensity(used: Sequence[Intensity]) -> Intensity:
+    """Return the one mapping that all of ``used`` (at least one) are, or ``auto`` for the defaults of modalities."""
+    return used[0] if all(one == used[0] for one in used) else ByModality()
 
 
 def require_unit(low: float, high: float, what: str) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +13,12 @@ import typer
 from genesis3d.errors import ConfigError
 
 if TYPE_CHECKING:
-    from genesis3d.events import Control, Event, Order
+    from genesis3d.events import Event
     from genesis3d.workflows.pretrain import PretrainConfig
 
-ScansArgument = Annotated[list[str] | None, typer.Argument(help="scans, DICOM folders, zips, or folders of these")]
+ScansArgument = Annotated[
+    list[str] | None, typer.Argument(help="scans, DICOM folders, zips, folders of these, or stores")
+]
 RunDirOption = Annotated[Path, typer.Option(help="folder of the run: new, or with --resume that of a run")]
 ConfigOption = Annotated[Path | None, typer.Option(help="YAML or JSON file of settings")]
 PresetOption = Annotated[str | None, typer.Option(help="default, quick, official-pytorch, official-keras or paper")]
@@ -125,7 +125,7 @@ def _configured(
         raise ConfigError(f"--steps and --minutes: expected one of them, got {steps} and {minutes:g}")
     values = base.to_dict()
     if scans:
-        values["cases"] = [str(Path(scan).absolute()) for scan in scans]
+        values["cases"] = [scan if "://" in scan else str(Path(scan).absolute()) for scan in scans]
     if steps is not None or minutes is not None:
         values |= {"steps": steps, "minutes": minutes}
     if chain is not None:
@@ -152,11 +152,12 @@ def _chain(text: str | None, scheme: str | None) -> dict[str, Any] | None:
 
 def _run(config: PretrainConfig, run_dir: Path, resume: bool, json: bool) -> int:
     """Train, show the events, and return the exit status: 0 also when stopped, 1 for a defect, 2 for a refusal."""
+    from genesis3d.cli.signals import stopped_by_signals
     from genesis3d.events import Failed
     from genesis3d.workflows.pretrain import pretrain
 
     last: Event | None = None
-    with _stopped_by_signals() as control:
+    with stopped_by_signals() as control:
         for event in _shown(pretrain(config, run_dir, resume=resume, control=control), json):
             last = event
     if not isinstance(last, Failed):
@@ -165,25 +166,6 @@ def _run(config: PretrainConfig, run_dir: Path, resume: bool, json: bool) -> int
     if not last.expected:
         print(last.trace, file=sys.stderr)
     return 2 if last.expected else 1
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[Control]:
-    """Within it SIGTERM and the first Ctrl+C ask the training to stop and save; gives the control that says so."""
-    order: list[Order] = ["run"]
-
-    def stop(number: int, _frame: object) -> None:
-        order[0] = "stop"
-        if number == signal.SIGINT:  # a second one ends at once; the last saved state stays
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)]
-    before = [(number, signal.signal(number, stop)) for number in numbers]
-    try:
-        yield lambda: order[0]
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
 
 
 def _shown(events: Iterator[Event], json: bool) -> Iterator[Event]:

@@ -91,8 +91,10 @@ def find_cases(paths: str | Path | Iterable[str | Path], *, salt: str = SALT) ->
 def _under(path: Path, salt: str, skipped: list[str]) -> Iterator[Case]:
     if path.is_file():
         yield from _file(path, salt, skipped, given=True)
+    elif (path / "zarr.json").is_file():
+        skipped.append(f"{path}: a store of prepared scans, which is given as such and alone")
     elif path.is_dir():
-        for folder in [path, *sorted(p for p in path.rglob("*") if p.is_dir())]:
+        for folder in _folders(path):
             files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
             for file in files:
                 if _is_scan_file(file):
@@ -101,6 +103,15 @@ def _under(path: Path, salt: str, skipped: list[str]) -> Iterator[Case]:
                 yield from _series(folder, salt, skipped)
     else:
         skipped.append(f"{path}: expected a scan or a folder, found nothing there")
+
+
+def _folders(path: Path) -> list[Path]:
+    """Return ``path`` and all folders below it, sorted, but for stores, which may hold very many files."""
+    found = [path]
+    for below in sorted(p for p in path.iterdir() if p.is_dir()):
+        if not (below / "zarr.json").is_file():
+            found += [below] if below.is_symlink() else _folders(below)
+    return found
 
 
 def _file(path: Path, salt: str, skipped: list[str], *, given: bool) -> Iterator[Case]:

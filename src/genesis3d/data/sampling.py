@@ -34,6 +34,9 @@ class SamplingConfig(Config):
         description="which sub-volumes are taken: default asks for some contrast and content (any modality); official "
         "is the published generator (a border, at most lung_max dense tissue); paper leaves out the empty and the full",
     )
+    balance: Literal["scans", "modalities"] = Field(
+        "scans", description="what is drawn equally often: scans, or modalities and then a scan of it"
+    )
     attempts: int = Field(
         50, ge=1, le=1000, description="draws per sub-volume before the least bad of them is taken, so that none hangs"
     )
@@ -109,6 +112,8 @@ class Sampler:
         self.config, self.volumes, self.scales = config, list(volumes), list(scales)
         self.warnings: list[str] = []
         self._ranges = [self._range(volume) for volume in self.volumes]
+        kinds = [volume.modality or "" for volume in self.volumes]
+        self._by_modality = [[i for i, k in enumerate(kinds) if k == kind] for kind in sorted(set(kinds))]
 
     @property
     def channels(self) -> int:
@@ -116,11 +121,11 @@ class Sampler:
         return self.volumes[0].channels
 
     def locate(self, address: Address) -> Location:
-        """Return the sub-volume at ``address``: a case, each as likely, then a place that the rule takes.
+        """Return the sub-volume at ``address``: a case, each as likely (or each modality), then a place that it takes.
 
         Places are drawn at most ``attempts`` times; then the one closest to the rule's limits is taken.
         """
-        case = int((address / "case").generator().integers(len(self.volumes)))
+        case = self._case(address)
         best, best_excess = Location(case, (0, 0, 0)), np.inf
         for attempt in range(self.config.attempts):
             location = Location(case, self._place(case, address / "place" / str(attempt)))
@@ -130,6 +135,13 @@ class Sampler:
             if found < best_excess:
                 best, best_excess = location, found
         return best
+
+    def _case(self, address: Address) -> int:
+        draw = (address / "case").generator()
+        if self.config.balance == "scans":
+            return int(draw.integers(len(self.volumes)))
+        of_one = self._by_modality[int((address / "modality").generator().integers(len(self._by_modality)))]
+        return of_one[int(draw.integers(len(of_one)))]
 
     def accepts(self, location: Location) -> bool:
         """Whether the rule takes the sub-volume at ``location``."""

@@ -6,12 +6,15 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genesis3d.data.cases import Case, LoadedCases, find_cases, load_cases
+from genesis3d.data.loading import joined
 from genesis3d.data.sampling import Sampler
+from genesis3d.data.store import is_store, open_store
 from genesis3d.errors import ConfigError
 from genesis3d.events import Control
 from genesis3d.networks.model_file import ModelCard
@@ -43,19 +46,43 @@ MEASURED_AT_ONCE = 4
 
 
 def read_cases(config: PretrainConfig, cases: Sequence[Case] | None, control: Control) -> LoadedCases | None:
-    """Return the scans in memory, None when told to stop meanwhile.
+    """Return the scans in memory and those of stores, which stay there; None when told to stop meanwhile.
 
     Raises
     ------
     ScanError
-        When no scan can be read; one that cannot is left out and named in the result's warnings.
+        When no scan can be read (one that cannot is left out and named in the result's warnings), or a store cannot.
+    ConfigError
+        When scans and stores, or the configuration's intensity and a store's, do not go together.
     """
     skipped: list[str] = []
+    stored: list[LoadedCases] = []
     if cases is None:
         if not config.cases:
             raise ConfigError("cases: expected at least one scan, got none")
-        found = find_cases(config.cases)
+        stored = [_stored(path, config) for path in config.cases if is_store(path)]
+        files = [path for path in config.cases if not is_store(path)]
+        if not files:
+            return joined(stored)
+        found = find_cases(files)
         cases, skipped = found, found.skipped
+    loaded = _in_memory(config, cases, control)
+    if loaded is None:
+        return None
+    return joined([*stored, replace(loaded, warnings=(*skipped, *loaded.warnings))])
+
+
+def _stored(path: str, config: PretrainConfig) -> LoadedCases:
+    loaded = open_store(path).loaded()
+    if config.intensity not in (None, loaded.intensity):
+        raise ConfigError(
+            f"intensity: expected {loaded.intensity.to_dict()}, by which {path} was prepared, got "
+            f"{config.intensity.to_dict() if config.intensity else None}"
+        )
+    return loaded
+
+
+def _in_memory(config: PretrainConfig, cases: Sequence[Case], control: Control) -> LoadedCases | None:
     stopped = False
 
     def until_stopped() -> Iterator[Case]:
@@ -72,10 +99,7 @@ def read_cases(config: PretrainConfig, cases: Sequence[Case] | None, control: Co
         if stopped:
             return None
         raise
-    if stopped:
-        return None
-    warnings = (*skipped, *loaded.warnings)
-    return LoadedCases(loaded.cases, loaded.volumes, loaded.scales, loaded.intensity, warnings)
+    return None if stopped else loaded
 
 
 def training_pairs(config: PretrainConfig, loaded: LoadedCases, device: Any = None) -> tuple[PairMaker, Split]:
@@ -214,7 +238,7 @@ def _card_maker(config: PretrainConfig, loaded: LoadedCases, split: Split) -> An
         "training": split.training.keys,
         "held_out": split.held_out.keys,
         "voxels": int(sum(volume.data.size for volume in split.training.volumes)),
-    }
+    } | ({"fingerprint": loaded.fingerprint} if loaded.fingerprint else {})
 
     def card(progress: Progress) -> ModelCard:
         return ModelCard(
