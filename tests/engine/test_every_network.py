@@ -15,7 +15,15 @@ VARIANTS: dict[str, list[dict[str, object]]] = {
         for decoder in ("transpose", "nearest")
         for norm in ("batch", "batch_statistics", "instance", "group", "none")
     ]
-    + [{"width": 4, "in_channels": 2, "out_channels": 3}],
+    + [{"width": 4, "in_channels": 2, "out_channels": 3}, {"width": 4, "norm_eps": "keras"}],
+    "resnet3d": [
+        {"width": 4, "depth": 10, "shortcut": "A"},
+        {"width": 4, "depth": 10, "norm": "instance", "dilated": True},
+        {"width": 4, "depth": 18, "norm": "batch_statistics", "dilated": True, "in_channels": 2, "out_channels": 3},
+        {"width": 4, "depth": 34, "norm": "group", "stem_stride": 1, "dilated": True},
+        {"width": 4, "depth": 50, "dilated": True},
+        {"width": 4, "depth": 50, "norm": "none", "dilated": True, "stem_stride": 1},
+    ],
 }
 CONFIGS = [cls.parse(v) for cls in NETWORKS for v in VARIANTS.get(cls.name, [{}])]
 

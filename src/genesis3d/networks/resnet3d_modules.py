@@ -133,6 +133,9 @@ class ResNet3dModule(nn.Module):
             i = o
         self.decoder = nn.ModuleList(levels)
         self.final_conv = nn.Conv3d(i, config.out_channels, kernel_size=1)
+        for module in (*self.encoder.modules(), *self.decoder.modules()):
+            if isinstance(module, nn.Conv3d):  # He et al., ICCV 2015, section 2.2
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Return the features of the stem and of the four stages, the last at 1/32 (dilated: 1/8) of the size."""

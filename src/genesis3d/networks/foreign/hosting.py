@@ -74,6 +74,8 @@ def host(file: ForeignFile) -> Hosted:
 def _unet(state: Mapping[str, Tensor]) -> UNet3d:
     """Return the 3D U-Net whose shapes ``state`` has."""
     first, head = state["down_tr64.ops.0.conv1.weight"], state.get("out_tr.final_conv.weight")
+    if first.ndim != 5 or (head is not None and head.ndim != 5):
+        raise ConfigError(f"a convolution of shape {tuple(first.shape)}")
     decoded = any(key.startswith("up_tr") for key in state)
     learned = any(".up_conv." in key for key in state) or not decoded
     return UNet3d.parse(

@@ -52,9 +52,9 @@ def read_keras(path: Path) -> tuple[dict[str, Tensor], bytes]:
                     if key in found:
                         raise ModelError(f"{path}: expected one {key}, got two")
                     found[key] = torch.from_numpy(dataset[()].astype("<f4" if dataset.dtype.itemsize < 8 else "<f8"))
+    except ModelError:
+        raise
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ModelError):
-            raise
         raise ModelError(f"{path}: expected a whole Keras file (HDF5), got a truncated or damaged one") from error
     return found, card
 
@@ -90,7 +90,7 @@ def _check(dataset: Any, name: str, path: Path) -> int:
         raise ModelError(f"{path}: expected weights stored as they are, got {name[:80]} compressed or kept elsewhere")
     if dataset.dtype.kind not in "fiu" or dataset.dtype.itemsize > 8 or dataset.shape is None:
         raise ModelError(f"{path}: expected numbers, got {name[:80]} of type {dataset.dtype}")
-    size = int(dataset.size) * dataset.dtype.itemsize
+    size = int(dataset.size) * int(dataset.dtype.itemsize)
     if size > dataset.id.get_storage_size():
         raise ModelError(f"{path}: {name[:80]} claims {dataset.shape} values, more than the file holds")
     return size

@@ -47,6 +47,8 @@ def check_pickle(stream: IO[bytes] | bytes, where: str) -> list[object]:
                 )
             elif isinstance(argument, int):
                 numbers.append(argument)
+    except ModelError:
+        raise
     except (ValueError, KeyError, IndexError, OverflowError, MemoryError) as error:
         raise ModelError(f"{where}: expected weights, got a truncated or damaged file") from error
     return numbers

@@ -88,10 +88,11 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, "pt") as file:
             if CARD in (file.metadata() or {}):
                 raise ModelError(f"{path}: this is a model of this project already: use it as it is")
-        return safetensors.torch.load_file(path)
+        found: dict[str, Tensor] = safetensors.torch.load_file(path)
+        return found
+    except ModelError:
+        raise
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        if isinstance(error, ModelError):
-            raise
         raise ModelError(f"{path}: expected safetensors weights, got a truncated or damaged file") from error
 
 

@@ -61,7 +61,7 @@ def _check_archive(path: Path, size: int) -> None:
             if pickles[0].file_size > _MAX_PICKLE:
                 raise ModelError(f"{path}: expected a list of weights below 64 MiB, got {pickles[0].file_size} bytes")
             check_pickle(archive.read(pickles[0]), str(path))
+    except ModelError:
+        raise
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, ModelError):
-            raise
         raise ModelError(f"{path}: expected a whole checkpoint, got a truncated or damaged one") from error
