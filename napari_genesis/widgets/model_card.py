@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,17 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = ["CardPanel"]
 
+SMALL = "font-size: 8pt"
+
 
 class CardPanel(QWidget):
     """The card in short, and in full under a fold."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.info = _small(QLabel(objectName="model-info", wordWrap=True))
-        self.mismatch = _small(QLabel(objectName="model-mismatch", wordWrap=True, visible=False))
+        self.info = QLabel(objectName="model-info", wordWrap=True, styleSheet=SMALL)
+        self.mismatch = QLabel(objectName="model-mismatch", wordWrap=True, visible=False)
         self.toggle = QToolButton(objectName="model-card-toggle", checkable=True, visible=False)
         self.toggle.setStyleSheet("QToolButton { background: transparent; border: none; font-weight: bold }")
-        self.full = _small(QLabel(objectName="model-card", wordWrap=True, visible=False, openExternalLinks=True))
+        self.full = QLabel(objectName="model-card", wordWrap=True, visible=False, openExternalLinks=True)
+        self.full.setStyleSheet(SMALL)
         self.full.setTextFormat(Qt.TextFormat.RichText)
         self.full.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
         column = QVBoxLayout(self)
@@ -44,26 +48,25 @@ class CardPanel(QWidget):
     def show_card(self, card: ModelCard | None, path: Path | None, otherwise: str) -> None:
         """Show ``card``, the file's or run's at ``path``; ``otherwise`` is said where there is none."""
         self._card, self._path = card, path
-        self.info.setText(describe_card(card) if card is not None else otherwise)
+        self.info.setText(_together(describe_card(card)) if card is not None else otherwise)
         self.toggle.setVisible(card is not None)
         self._unfold(self.toggle.isChecked())
 
     def show_mismatch(self, sentences: Sequence[str], theme: str) -> None:
         """Show what of the scan the model was not trained on, in the colours of ``theme``; empty hides it."""
-        self.mismatch.setStyleSheet(f"color: {WARNING_COLOURS[theme]}; background: transparent")
-        self.mismatch.setText(f"⚠ {' '.join(sentences)}")
+        self.mismatch.setStyleSheet(f"{SMALL}; color: {WARNING_COLOURS[theme]}; background: transparent")
+        self.mismatch.setText(_together(f"⚠ {' '.join(sentences)}"))
         self.mismatch.setVisible(bool(sentences))
 
     def _unfold(self, is_open: bool) -> None:
         self.toggle.setText(f"{'▾' if is_open else '▸'}  Card")
         shown = is_open and self._card is not None and self._path is not None
-        if shown:
-            self.full.setText(card_page(self._card, self._path))
+        page = card_page(self._card, self._path) if shown else ""
+        if shown and page != self.full.text():  # setting it again would undo a selection
+            self.full.setText(page)
         self.full.setVisible(shown)
 
 
-def _small(label: QLabel) -> QLabel:
-    font = label.font()
-    font.setPointSizeF(max(7.0, font.pointSizeF() * 0.85))
-    label.setFont(font)
-    return label
+def _together(text: str) -> str:
+    """Keep sizes such as ``0.70 x 0.70 x 2.50 mm`` in one line."""
+    return re.sub(r"(?<=\d) (?=x \d|mm)|(?<=\d x) (?=\d)", "\u00a0", text)

@@ -111,6 +111,7 @@ class ModelDialog(QDialog):
     def _on_ended(self, state: JobState) -> None:
         self.primary.setText(self._verb)
         self.status.show_state(state)
+        self.status.show_facts("")
         if state.state == "finished":
             self.finished_well(state)
         elif state.state == "cancelled":
@@ -120,8 +121,9 @@ class ModelDialog(QDialog):
 class ImportDialog(ModelDialog):
     """A model file, a run, or another project's weights, under a name in the library."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, scan: str | None = None) -> None:
         super().__init__("Import a model", "Import", parent)
+        self._scan = scan
         self.file = QLineEdit(objectName="import-file", placeholderText="model file, or weights of another project")
         browse = QToolButton(objectName="import-browse", text="…", toolTip="choose a file")
         browse.clicked.connect(self._on_browse)
@@ -136,6 +138,11 @@ class ImportDialog(ModelDialog):
         self.rows.addRow("File", row)
         self.rows.addRow("Name", self.name)
         self.rows.addRow(self.form)
+        self.on_scan = QCheckBox(objectName="import-on-scan", visible=scan is not None)
+        self.on_scan.setText(f"batch-norm statistics from {Path(scan or '').name}")
+        self.on_scan.setToolTip("of other projects' weights: running statistics are measured on the scan picked")
+        if scan is not None:
+            self.rows.addRow(self.on_scan)
         self.layout().insertWidget(3, self.report)
         self.file.editingFinished.connect(self._suggest)
 
@@ -147,7 +154,8 @@ class ImportDialog(ModelDialog):
     def start(self) -> None:
         """Import; raises ConfigError while file or name are empty."""
         values = {"file": self.file.text().strip(), "name": self.name.text().strip()}
-        config = self.form.value.replaced(**values)
+        scans = (self._scan,) if self._scan is not None and self.on_scan.isChecked() else ()
+        config = self.form.value.replaced(**values, scans=scans)
         self.report.hide()
         self.work(lambda control: import_model(config, control), "import")
 

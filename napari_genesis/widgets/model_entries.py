@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "card_page", "describe_card", "list_entries", "model_name", "suggested_name"]
 
+LINK = "#5c8df6"  # reads on dark and on light
 SHIPPED, OWN, RUNS, FILES = "Ready to use", "Your library", "Runs", "Files"
 
 
@@ -68,7 +69,7 @@ def describe_card(card: ModelCard) -> str:
         facts.append(f"{card.step:,} steps")
     if "ratio" in card.metrics and card.metrics.get("measured_at_step", card.step) == card.step:
         facts.append(f"error {card.metrics['ratio']:.2f} of a constant's")
-    licence = card.licence if len(card.licence) <= 70 else f"{card.licence[:69].rstrip()}…"
+    licence = card.licence if len(card.licence) <= 60 else f"{card.licence[:59].rstrip()}…"
     return "\n".join(line for line in (" · ".join(facts), scans_line(card), licence) if line)
 
 
@@ -79,10 +80,8 @@ def card_page(card: ModelCard, path: Path) -> str:
 
 
 def _html(text: str) -> str:
-    linked = re.sub(r"(https?://[^\s<>()]+[^\s<>().,;])", r"<a href='\1'>\1</a>", escape(text))
-    return (
-        linked.replace("\n", "<br>").replace("/", "/&#8203;") if "<a " not in linked else linked.replace("\n", "<br>")
-    )
+    link = rf"<a href='\1' style='color: {LINK}'>\1</a>"
+    return re.sub(r"(https?://[^\s<>()]+[^\s<>().,;])", link, escape(text)).replace("\n", "<br>")
 
 
 def _has_weights(run: Path) -> bool:

@@ -129,7 +129,9 @@ class ModelPicker(QWidget):
 
     def import_weights(self) -> ImportDialog:
         """Open the dialog that puts a model or another project's weights into the library."""
-        return self._opened(ImportDialog(self))
+        layer = None if self._layer is None else self._layer()
+        source = None if layer is None else layer.metadata.get("genesis", {}).get("source")
+        return self._opened(ImportDialog(self, source if source and Path(source).exists() else None))
 
     def add_to_library(self) -> ImportDialog:
         """Open the same dialog with the picked run or file filled in."""
@@ -196,7 +198,7 @@ class ModelPicker(QWidget):
 
     def _build_menu(self) -> None:
         menu = QMenu(self.menu_button)
-        self.actions_: dict[str, Any] = {}
+        self.menu_actions: dict[str, Any] = {}
         for name, label, slot in (
             ("open", OPEN, self.open_file),
             ("import", "Import weights…", self.import_weights),
@@ -204,7 +206,7 @@ class ModelPicker(QWidget):
             ("export", "Export…", self.export),
             ("remove", "Remove from library…", self.remove),
         ):
-            self.actions_[name] = menu.addAction(label, slot)
+            self.menu_actions[name] = menu.addAction(label, slot)
         self.menu_button.setMenu(menu)
 
     def _find(self, wanted: str | Path) -> Entry | None:
@@ -243,9 +245,9 @@ class ModelPicker(QWidget):
 
     def _update(self) -> None:
         entry, usable = self._picked, self.card is not None
-        self.actions_["add"].setVisible(usable and entry is not None and entry.key == str(entry.path))
-        self.actions_["export"].setEnabled(usable)
-        self.actions_["remove"].setEnabled(entry is not None and entry.removable)
+        self.menu_actions["add"].setVisible(usable and entry is not None and entry.key == str(entry.path))
+        self.menu_actions["export"].setEnabled(usable)
+        self.menu_actions["remove"].setEnabled(entry is not None and entry.removable)
         self._say_mismatch()
 
     def _say_mismatch(self) -> None:

@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from genesis3d.events import Finished
+from genesis3d.networks import library as library_module
+from genesis3d.networks.library import Library
 from genesis3d.networks.model_file import ModelCard, write_model
 from genesis3d.networks.unet3d import UNet3d
 from genesis3d.volume import Geometry, Volume
@@ -46,6 +48,11 @@ def chest(turned: bool = False) -> Volume:
     away = ((-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0))
     corner = tuple(float(v) for v in geometry.to_world((39, 0, 59)))
     return Volume(hu[None, ::-1, :, ::-1], Geometry(SHAPE, SPACING, corner, away), "CT", "HU", "chest")
+
+
+@pytest.fixture(autouse=True)
+def nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "SHIPPED", tmp_path / "shipped")
 
 
 @pytest.fixture
@@ -346,13 +353,14 @@ def test_runs_are_offered_and_settings_remembered(viewer: Any, qtbot: Any, model
     assert dock.models.path == run
     assert dock.models.combo.currentText() == "first run"
     dock.models.set_path(model)
-    assert [dock.models.combo.itemText(i) for i in range(2)] == ["first run", "air"]
+    assert dock.models.combo.labels() == ["first run", "air"]
     dock.form.field("overlap").set_value(0.5)
     dock.form._on_edited()
     again = AnomalyDock(viewer)
     viewer.window.add_dock_widget(again, name="again")
     assert again.config.overlap == 0.5
-    assert again.models.combo.count() == 2
+    assert again.models.combo.labels() == ["first run", "air"]
+    assert again.models.path == model
     again._on_reset()
     assert again.config == AnomalySettings()
 
@@ -376,3 +384,36 @@ def test_regions_are_outlined_and_3d_shows_them_without_a_warning(dock: AnomalyD
     dock.panel.table.selectRow(0)
     np.testing.assert_allclose(viewer.scene.camera.center, viewer.dims.point)
     viewer.dims.ndisplay = 2
+
+
+def test_first_start_a_model_that_ships_maps_the_scan(viewer: Any, qtbot: Any, model: Path, tmp_path: Path) -> None:
+    """Nothing is set up: the shipped model is picked, and one of the library does the same under its name."""
+    (tmp_path / "shipped").mkdir()
+    (tmp_path / "shipped/genesis-test.safetensors").write_bytes(model.read_bytes())
+    add_volume(viewer, chest())
+    dock = AnomalyDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Anomaly map")
+    assert dock.models.combo.currentText() == "genesis-test"
+    assert dock.models.panel.mismatch.isHidden()
+    dock.form.set_value(AnomalySettings(overlap=0.0, device="cpu", threads=1, precision="32"))
+    make_map(dock, qtbot)
+    assert "chest - regions (genesis-test)" in [layer.name for layer in viewer.layers]
+    Library().add(model, "mine")
+    dock.models.refresh()
+    dock.models.set_path("mine")
+    make_map(dock, qtbot)
+    assert "chest - regions (mine)" in [layer.name for layer in viewer.layers]
+
+
+def test_what_differs_from_the_model_is_said_before_running(dock: AnomalyDock, viewer: Any) -> None:
+    line = dock.models.panel.mismatch
+    assert line.isHidden()
+    volume = chest()
+    head = Volume(volume.data, volume.geometry, "MR", None, "head")
+    dock.layer_picker.set_layer(add_volume(viewer, head))
+    assert "trained on CT, the scan is MR" in line.text()
+    dock.layer_picker.set_layer(viewer.layers["chest"])
+    assert line.isHidden()
+    viewer.layers["chest"].scale = (6.0, 5.0, 1.0)
+    dock.models.refresh()
+    assert "1.00\u00a0x\u00a05.00\u00a0x\u00a06.00\u00a0mm" in line.text()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QSizePolicy
 
 from genesis3d.errors import GenesisError
@@ -150,7 +150,7 @@ class AnomalyDock(Dock):
         """The button's words depend on its room."""
         super().resizeEvent(event)
         if not self.running and not self.closed:
-            self._describe()
+            QTimer.singleShot(0, self._describe)  # the button itself takes its new size only afterwards
 
     def _connect(self) -> None:
         for signal in (self.models.changed, self.layer_picker.changed, self.lungs_picker.changed):
@@ -205,7 +205,7 @@ class AnomalyDock(Dock):
 
     def _describe(self, _: object = None) -> None:
         """Say on the button what it will do, or why it cannot."""
-        if not isalive(self):
+        if not isalive(self) or self.closed:
             return
         layer, card = self.layer_picker.layer, self.models.card
         known = {} if layer is None else layer.metadata.get("genesis", {})

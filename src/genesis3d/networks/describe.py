@@ -25,7 +25,7 @@ def network_line(card: ModelCard) -> str:
     network = card.network
     fields = network.to_dict()
     shape = [f"{name} {fields[name]}" for name in ("width", "depth") if name in fields]
-    kinds = [f"{fields[name]} {word}" for name, word in (("decoder", "decoder"), ("norm", "norm")) if name in fields]
+    kinds = [f"{fields[name]} {name}" for name in ("decoder", "norm") if fields.get(name, "none") != "none"]
     size = f"{network.parameters() / 1e6:.1f} M parameters"
     channels = f"{network.in_channels} channel{'' if network.in_channels == 1 else 's'} to {network.out_channels}"
     return ", ".join([network.name, *shape, size, *(kind.replace("_", " ") for kind in kinds), channels])

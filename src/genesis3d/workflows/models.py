@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -32,8 +31,8 @@ class ImportConfig(Config):
     name: str = Field(description="what it is called in the library: letters, digits, dots, dashes")
     batch_norm: Literal["auto", "batch", "running"] = Field(
         "auto",
-        description="of other projects' weights: statistics of each batch, as published, or running ones measured on "
-        "your scans; auto: running where scans are given",
+        description="of other projects' weights: statistics of each batch, or running ones (measured on scans of "
+        "yours where given); auto: running with scans, else as the published network does",
     )
     scans: tuple[str, ...] = Field((), description="scans on which running batch-norm statistics are measured")
     in_channels: int | None = Field(
@@ -108,7 +107,8 @@ def export_model(config: ExportConfig, control: Control = keep_running) -> Itera
     if control() == "stop":
         yield Finished(cancelled=True)
         return
-    _write(config, kind, card.anonymous() if config.anonymous else card, out)
+    notes = _write(config, kind, card.anonymous() if config.anonymous else card, out)
+    yield from (Warned(message=note) for note in notes)
     yield Saved(path=str(out), what=kind)
     yield Finished(result={"bytes": out.stat().st_size})
 
@@ -131,11 +131,11 @@ def card_fields(path: str | None) -> dict[str, Any]:
 
 def _translate(config: ImportConfig, written: dict[str, Any], target: Path, control: Control) -> str:
     """Write another project's weights to ``target``; return what matched, or nothing when stopped."""
-    weights = importlib.import_module("genesis3d.workflows.weights")
-    mode = ("running" if config.scans else "batch") if config.batch_norm == "auto" else config.batch_norm
-    imported = weights.import_weights(
+    from genesis3d.workflows.weights import import_weights
+
+    imported = import_weights(
         config.file,
-        batch_norm=mode,
+        batch_norm="running" if config.scans and config.batch_norm == "auto" else config.batch_norm,
         scans=config.scans,
         in_channels=config.in_channels,
         source=config.source,
@@ -144,14 +144,17 @@ def _translate(config: ImportConfig, written: dict[str, Any], target: Path, cont
     if control() == "stop":
         return ""
     write_model(target, imported.module, imported.card.replaced(**written))
-    return str(imported.report.text())
+    return imported.report.text()
 
 
-def _write(config: ExportConfig, kind: Kind, card: ModelCard, out: Path) -> None:
+def _write(config: ExportConfig, kind: Kind, card: ModelCard, out: Path) -> tuple[str, ...]:
+    """Write the file; return what is to be said of it."""
     if kind != "safetensors":
-        weights = importlib.import_module("genesis3d.workflows.weights")
-        weights.export_weights(read_model(config.model), out, kind=kind)
-    elif config.half:
+        from genesis3d.workflows.weights import export_weights
+
+        return export_weights(read_model(config.model), out, kind=kind).notes
+    if config.half:
         write_model(out, read_model(config.model).module, card, dtype="float16")
     else:
         copy_model(config.model, out, card)
+    return ()

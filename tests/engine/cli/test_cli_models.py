@@ -143,8 +143,9 @@ def test_other_projects_weights_go_through_their_importer(
             module=NETWORK.build(3), card=card, report=SimpleNamespace(text=lambda: "12 of 12 match")
         )
 
-    def export_weights(model: Any, path: Path, kind: str) -> None:
+    def export_weights(model: Any, path: Path, kind: str) -> Any:
         path.write_text(f"{kind} {model.card.network.width}")
+        return SimpleNamespace(notes=("terms of theirs",))
 
     fake = ModuleType("genesis3d.workflows.weights")
     fake.import_weights, fake.export_weights = import_weights, export_weights  # type: ignore[attr-defined]
@@ -159,6 +160,6 @@ def test_other_projects_weights_go_through_their_importer(
                      "in_channels": 2, "source": "web", "licence": "NC"}  # fmt: skip
     assert read_model("theirs").card.licence == "NC"
     cli("models", "import", tmp_path / "weights.pt", "--name", "theirs", "--overwrite")
-    assert asked["batch_norm"] == "batch"
-    cli("models", "export", "theirs", tmp_path / "x.pth")
+    assert asked["batch_norm"] == "auto"
+    assert cli("models", "export", "theirs", tmp_path / "x.pth")[2] == "warning: terms of theirs\n"
     assert (tmp_path / "x.pth").read_text() == "pytorch 2"
