@@ -48,10 +48,10 @@ def as_file(table: Sequence[Record], ending: str) -> bytes:
     raise ConfigError(f"table: expected a name ending in {', '.join(TABLES)}, got {ending!r}")
 
 
-def as_markdown(table: Sequence[Record], measure: str) -> str:
-    """Return one measure as a Markdown table: a line for each outcome, a column for each model."""
+def as_markdown(table: Sequence[Record], measure: str, first: str = "outcome") -> str:
+    """Return one measure as a Markdown table: a line for each outcome, headed ``first``, a column for each model."""
     labels, lines = _cells(table, measure)
-    head = ["outcome", *labels]
+    head = [first, *labels]
     rule = ["---", *("---:" for _ in labels)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
 
