@@ -84,7 +84,8 @@ class Training:
         if self.checkpoints.saved_step is None:  # nothing to go on from
             yield from self._validate(pace)
             yield self._sample()
-        self._save(good=not self.checkpoints.good_path.exists())
+        # The second: a process killed between saving a good state and marking it.
+        self._save(good=not self.checkpoints.good_path.exists() or self.progress.good_step == self.progress.step)
         while True:
             try:
                 yield from self._advance(control, pace)
@@ -119,6 +120,7 @@ class Training:
         """Save the state to go on from, and say so in the status; ``good``: also the one to go back to."""
         self.guard.check_weights(self.progress.step, *self.checkpoints.tasks)
         self.progress.guard = self.guard.to_dict()
+        self.progress.good_step = self.progress.step if good else self.progress.good_step
         self.checkpoints.save_last(self.progress, self.hardware)
         if good:
             self.checkpoints.mark_good()

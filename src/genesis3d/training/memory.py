@@ -80,10 +80,10 @@ class Portions:
                 f"{self.name}: expected memory for one sub-volume at a time, got out of memory; lower {self.lower}"
             )
         self.remembered[self.name] = (self.size + 1) // 2
-        self.said.append(
+        self.said[:] = [
             f"memory did not suffice: {self.name} goes on with {self.size} sub-volume(s) at a time in place of more; "
             "a step still sees as many as before"
-        )
+        ]
         _release()
 
 

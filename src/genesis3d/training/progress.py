@@ -32,6 +32,7 @@ class Progress:
     plateau_best: float | None = None
     plateau_stale: int = 0
     recoveries: int = 0
+    good_step: int = 0
     guard: dict[str, float] = field(default_factory=dict)
     portions: dict[str, int] = field(default_factory=dict)
     parent: str = ""

@@ -188,6 +188,8 @@ class RunDir:
             for path in folder.glob(pattern):
                 if (step_of(path) or 0) > step:
                     path.unlink(missing_ok=True)
+            for path in folder.glob(".*.part"):  # what a process that was killed had begun to write
+                path.unlink(missing_ok=True)
 
     def sync(self) -> None:
         """Wait until the disk has all events and metrics: called before a checkpoint, which must not be ahead."""

@@ -50,3 +50,10 @@ def tiny() -> Callable[..., PretrainConfig]:
         return PretrainConfig.parse(TINY | changes)
 
     return make
+
+
+@pytest.fixture
+def little_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure batch normalisation on few sub-volumes and under the run's own chain alone, to save time."""
+    monkeypatch.setattr("genesis3d.training.statistics.WINDOWS", 2)
+    monkeypatch.setattr("genesis3d.workflows.pretrain_setup.YARDSTICKS", ())
