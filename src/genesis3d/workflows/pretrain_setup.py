@@ -147,10 +147,8 @@ def build_training(
         progress.parent = parent.text
         warnings += parent.differences(loaded.intensity)
     portions, measuring = _portions(config, progress, processes)
-    stepper = Stepper(
-        fabric, *fabric.setup(checkpoints.task, checkpoints.optimiser), config.optimiser.clip, hardware, portions,
-        processes, own.share,
-    )  # fmt: skip
+    task, optimiser = fabric.setup(checkpoints.task, checkpoints.optimiser)
+    stepper = Stepper(fabric, task, optimiser, config.optimiser.clip, hardware, portions, processes, own.share)
     training = Training(
         run_dir=run, stepper=stepper, averaging=averaging, pairs=own, statistics=pairs.of_stream("statistics"),
         windows=windows, measuring=measuring, held_out=split.held_out, settings=config.optimiser,
