@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genesis3d.cli.launching import launch, orphaned
 from genesis3d.errors import ConfigError
+from genesis3d.training.ranks import own_place
 
 if TYPE_CHECKING:
     from genesis3d.events import Event
@@ -37,6 +39,12 @@ DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda:N or mps
 PrecisionOption = Annotated[str | None, typer.Option(help="auto, 32 or bf16")]
 SeedOption = Annotated[int | None, typer.Option(help="seed of everything random")]
 ThreadsOption = Annotated[int | None, typer.Option(help="processor threads (default: all cores but one)")]
+StrategyOption = Annotated[
+    str | None, typer.Option(help="of several processes: ddp (each holds the network) or fsdp (each holds a part)")
+]
+ProcessesOption = Annotated[
+    int, typer.Option(min=1, max=256, help="processes on this machine that train together (as torchrun and srun do)")
+]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="go on from the run's last saved state; needs no scans")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print events as JSON lines")]
 NiceOption = Annotated[int | None, typer.Option(min=0, max=19, help="lower the priority by so much (POSIX)")]
@@ -62,15 +70,20 @@ def add_to(app: typer.Typer) -> None:
         precision: PrecisionOption = None,
         seed: SeedOption = None,
         threads: ThreadsOption = None,
+        strategy: StrategyOption = None,
+        processes: ProcessesOption = 1,
         resume: ResumeOption = False,
         json: JsonOption = False,
         nice: NiceOption = None,
         plugin: PluginOption = None,
     ) -> None:
         """Pre-train a network on SCANS: it learns to restore transformed sub-volumes (Models Genesis)."""
+        if processes > 1 and own_place().world == 1:
+            raise typer.Exit(launch([sys.executable, "-m", "genesis3d", *sys.argv[1:]], processes))
         _prepare_process(nice)
         _load_plugins(plugin or [])
         options = {"device": device, "precision": precision, "seed": seed, "threads": threads, "start": start}
+        options["strategy"] = strategy
         changes = {name: value for name, value in options.items() if value is not None}
         base = _base(run_dir, config, preset, resume)
         made = _configured(base, scans or [], setting or [], _chain(chain, scheme), steps, minutes, changes)
@@ -157,8 +170,9 @@ def _run(config: PretrainConfig, run_dir: Path, resume: bool, json: bool) -> int
     from genesis3d.workflows.pretrain import pretrain
 
     last: Event | None = None
-    with stopped_by_signals() as control:
-        for event in _shown(pretrain(config, run_dir, resume=resume, control=control), json):
+    with stopped_by_signals() as told:
+        events = pretrain(config, run_dir, resume=resume, control=lambda: "stop" if orphaned() else told())
+        for event in _shown(events, json):
             last = event
     if not isinstance(last, Failed):
         return 0
@@ -169,10 +183,12 @@ def _run(config: PretrainConfig, run_dir: Path, resume: bool, json: bool) -> int
 
 
 def _shown(events: Iterator[Event], json: bool) -> Iterator[Event]:
-    """Yield ``events``, each printed: JSON lines, a progress bar on a terminal, or plain lines."""
+    """Yield ``events``, each printed (by the first process): JSON lines, a progress bar on a terminal, or lines."""
     from genesis3d.cli.progress import ProgressBar, plain_line
 
-    if json:
+    if not own_place().main:
+        yield from events
+    elif json:
         for event in events:
             print(event.to_json(), flush=True)
             yield event

@@ -1,4 +1,4 @@
-"""Ctrl+C and SIGTERM as a question that the work asks."""
+"""Ctrl+C, SIGTERM and SIGUSR1 as a question that the work asks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["stopped_by_signals"]
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Control]:
-    """Within it SIGTERM and the first Ctrl+C ask the work to stop and save; gives the control that says so."""
+    """Within it SIGTERM, SIGUSR1 and the first Ctrl+C ask the work to stop and save; gives the control that says so."""
     order: list[Order] = ["run"]
 
     def stop(number: int, _frame: object) -> None:
@@ -23,7 +23,9 @@ def stopped_by_signals() -> Iterator[Control]:
         if number == signal.SIGINT:  # a second one ends at once; what was saved stays
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)]
+    # Slurm is asked to announce the end of a job by SIGUSR1.
+    names = ("SIGTERM", "SIGINT", "SIGBREAK", "SIGUSR1")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = [(number, signal.signal(number, stop)) for number in numbers]
     try:
         yield lambda: order[0]

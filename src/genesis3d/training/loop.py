@@ -16,6 +16,7 @@ from genesis3d.training.checkpoint import prune
 from genesis3d.training.collapse import Collapsed, CollapseGuard
 from genesis3d.training.memory import Portions, out_of_memory
 from genesis3d.training.pairs import PairMaker, Pairs, Prefetch
+from genesis3d.training.processes import Processes
 from genesis3d.training.progress import Pace, Progress
 from genesis3d.training.recovery import go_back
 from genesis3d.training.schedule import note_held_out, rate_of
@@ -74,6 +75,11 @@ class Training:
         return self.stepper.hardware
 
     @property
+    def processes(self) -> Processes:
+        """Those that train together."""
+        return self.stepper.processes
+
+    @property
     def kept(self) -> nn.Module:
         """The task whose network is measured, shown and kept: the average where there is one."""
         return self.stepper.task if self.averaging is None else self.averaging.task
@@ -107,8 +113,10 @@ class Training:
                     self.stopped = True
                     break
                 start = time.perf_counter()
-                metrics = self._step(self._taken(stream))
+                undecided, metrics = progress.total is None, self._step(self._taken(stream))
                 pace.stepped(time.perf_counter() - start)
+                if undecided:  # every process has its own clock
+                    progress.total = self.processes.first(lambda: progress.total)
                 yield self._stepped(metrics, pace)
                 yield from self._after_step(pace)
                 yield from self._said()
@@ -132,7 +140,7 @@ class Training:
         try:
             return stream.take()
         except Exception as error:
-            if not out_of_memory(error):
+            if not out_of_memory(error) or self.processes.world > 1:
                 raise
         return self.stepper.portions.fit(lambda _: self.pairs.pairs(self.progress.step))
 
@@ -174,9 +182,11 @@ class Training:
         start, progress, device, half = time.perf_counter(), self.progress, self.stepper.device, self.stepper.half
         if progress.step > 0:
             self.stepper.portions.fit(lambda size: measure_statistics(self.kept, self.statistics, device, half, size))
+            self.processes.equalise(self.kept)
         figures: dict[str, float] = {}
         for prefix in self.windows:
             figures |= prefixed(self._measure(prefix), prefix)
+        figures = self.processes.first(lambda: figures)
         self.guard.check_weights(progress.step, *self.checkpoints.tasks)
         self.guard.check_held_out(progress.step, figures["loss"])
         progress.figures, progress.figures_step = figures, progress.step
@@ -200,8 +210,9 @@ class Training:
             lambda size: windows.restored(self.kept, self.stepper.device, self.stepper.half, size)
         )
         path = self.run_dir.samples / f"step-{step:06d}.npz"
-        write_samples(path, step, *shown, self.held_out)
-        prune(self.run_dir.samples, "step-*.npz", self.keep.samples)
+        if self.processes.main:
+            write_samples(path, step, *shown, self.held_out)
+            prune(self.run_dir.samples, "step-*.npz", self.keep.samples)
         return Sampled(step=step, path=path.relative_to(self.run_dir.path).as_posix())
 
     def _out_of_patience(self) -> bool:

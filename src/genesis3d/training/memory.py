@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from genesis3d.errors import RunError
+from genesis3d.training.processes import ALONE, Processes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,17 +40,21 @@ class Portions:
     largest : what is tried first
     remembered : sizes by name, as a resume file keeps them; changed in place
     lower : what a user can lower when not even one sub-volume fits
+    processes : those that do the same work, and halve together
 
     Attributes
     ----------
     said : sentences to be told to the user, and removed by whoever tells them
     """
 
-    def __init__(self, name: str, largest: int, remembered: dict[str, int], lower: str) -> None:
+    def __init__(
+        self, name: str, largest: int, remembered: dict[str, int], lower: str, processes: Processes = ALONE
+    ) -> None:
         self.name = name
         self.largest = largest
         self.remembered = remembered
         self.lower = lower
+        self.processes = processes
         self.said: list[str] = []
 
     @property
@@ -66,11 +71,15 @@ class Portions:
             One sentence, when a single sub-volume does not fit.
         """
         while True:
+            short = False
             try:
-                return work(self.size)
+                result = work(self.size)
             except Exception as error:
-                if not out_of_memory(error):
+                if not out_of_memory(error) or self.processes.lockstep:
                     raise
+                short = True
+            if not self.processes.any(short):
+                return result
             # Only here, where the exception no longer holds what the failed work had allocated.
             self._halve()
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from genesis3d.training.ranks import Place
+
 __all__ = ["Hardware", "choose_hardware", "default_threads", "find_device"]
 
 Precision = Literal["auto", "32", "bf16"]
@@ -45,23 +47,36 @@ class Hardware:
         return asdict(self) | {"name": _device_name(self.device)}
 
 
-def default_threads() -> int:
-    """Return the threads for torch: OMP_NUM_THREADS where set, else all cores that this process may use but one."""
+def default_threads(place: Place | None = None) -> int:
+    """Return the threads for torch: OMP_NUM_THREADS where set, else all cores that this process may use but one.
+
+    Several processes of a machine (``place``) share its cores; Slurm gives each its own.
+    """
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
+    if place is None or place.local_world == 1:
+        return max(1, cores - 1)
+    own = os.environ.get("SLURM_CPUS_PER_TASK", "") if place.slurm else ""
+    return int(own) if own.isdigit() and int(own) > 0 else max(1, cores // place.local_world)
 
 
-def find_device(wanted: str) -> torch.device:
-    """Return the device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; raises ConfigError if not there."""
+def find_device(wanted: str, place: Place | None = None) -> torch.device:
+    """Return the device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; raises ConfigError if not there.
+
+    Each process of a machine (``place``) has a GPU of its own; where a scheduler shows it a single one, that.
+    """
     import torch
 
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    local, world = (place.local_rank, place.local_world) if place is not None else (0, 1)
+    gpu = f"cuda:{local % torch.cuda.device_count()}" if cuda else "cuda:0"
     if wanted == "auto":
-        return torch.device("cuda:0" if cuda else "mps" if mps else "cpu")
-    device = torch.device("cuda:0" if wanted == "cuda" else wanted)
+        return torch.device(gpu if cuda else "mps" if mps and world == 1 else "cpu")
+    if wanted.startswith("cuda:") and world > 1:
+        raise ConfigError(f"device: expected auto, cuda or cpu for several processes, each of its own, got {wanted}")
+    device = torch.device(gpu if wanted == "cuda" else wanted)
     if device.type == "cuda" and not (cuda and (device.index or 0) < torch.cuda.device_count()):
         raise ConfigError(
             f"device: expected one of this machine's, got {wanted}, which torch {torch.__version__} lacks"

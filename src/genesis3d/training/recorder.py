@@ -14,7 +14,7 @@ from genesis3d.training.memory import out_of_memory
 from genesis3d.training.rundir import RunDir
 from genesis3d.training.validation import prefixed
 
-__all__ = ["failure", "record"]
+__all__ = ["failure", "follow", "record", "record_failure"]
 
 
 def record(run: RunDir, events: Iterator[Event], hidden: Iterable[str] = ()) -> Iterator[Event]:
@@ -32,11 +32,7 @@ def record(run: RunDir, events: Iterator[Event], hidden: Iterable[str] = ()) -> 
             yield event
     except Exception as error:
         failed = failure(error, hidden)
-        # The disk may be full; whoever follows the run then sees a process that is gone.
-        with suppress(OSError):
-            run.append(failed)
-        with suppress(OSError):
-            run.set_status("failed", message=failed.message)
+        record_failure(run, failed)
         yield failed
     except BaseException:
         with suppress(OSError):
@@ -45,6 +41,24 @@ def record(run: RunDir, events: Iterator[Event], hidden: Iterable[str] = ()) -> 
     finally:
         if isinstance(events, Generator):
             events.close()
+
+
+def record_failure(run: RunDir, failed: Failed) -> None:
+    """Write how the run ended, as far as the disk lets it."""
+    # The disk may be full; whoever follows the run then sees a process that is gone.
+    with suppress(OSError):
+        run.append(failed)
+    with suppress(OSError):
+        run.set_status("failed", message=failed.message)
+
+
+def follow(events: Iterator[Event], hidden: Iterable[str] = ()) -> Iterator[Event]:
+    """Work through ``events`` in silence, as the further processes of a training do; yield but a failure."""
+    try:
+        for _ in events:
+            pass
+    except Exception as error:
+        yield failure(error, hidden)
 
 
 def _write(run: RunDir, event: Event) -> None:

@@ -23,7 +23,7 @@ from genesis3d.files import write_atomic
 from genesis3d.training.lock import DirectoryLock
 from genesis3d.training.metrics import MetricsTable
 
-__all__ = ["RunDir", "RunState", "list_runs"]
+__all__ = ["RunDir", "RunState", "WatchedRun", "list_runs"]
 
 RunState = Literal["new", "running", "paused", "stopped", "finished", "failed", "killed"]
 _LIVE = ("running", "paused")
@@ -204,6 +204,32 @@ class RunDir:
         for path in sorted(self.path.iterdir()):
             if path.name not in _ALLOWED_BEFORE and not path.name.startswith("."):
                 raise RunError(f"{self.path}: expected a new or empty run directory, but it holds {path.name}")
+
+
+class WatchedRun(RunDir):
+    """A run as the further processes of a training have it: they read it, and the first one alone writes."""
+
+    def set_status(self, state: RunState, *, durable: bool = False, **fields: Any) -> None:
+        """Leave the status to the first process."""
+
+    def order(self, order: Order) -> None:
+        """Leave orders to the first process."""
+
+    def control(self) -> Order:
+        """Return ``run``: the first process asks for all."""
+        return "run"
+
+    def forget_old_order(self) -> None:
+        """Leave orders to the first process."""
+
+    def append(self, event: Event) -> None:
+        """Leave what is said to the first process."""
+
+    def rewind(self, step: int) -> None:
+        """Leave what was said to the first process."""
+
+    def sync(self) -> None:
+        """Wait for nothing: nothing was written."""
 
 
 def list_runs(root: str | Path) -> list[RunDir]:

@@ -34,7 +34,7 @@ def measure_statistics(
     import torch
     from torch import nn
 
-    norms = [module for module in task.modules() if type(module) is nn.BatchNorm3d]
+    norms = [m for m in task.modules() if type(m) is nn.BatchNorm3d or isinstance(m, nn.SyncBatchNorm)]
     if not norms:
         return
     training, momenta = task.training, [norm.momentum for norm in norms]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from genesis3d.training.collapse import CollapseGuard, vitals
 from genesis3d.training.half import autocast
 from genesis3d.training.memory import shares
+from genesis3d.training.processes import ALONE, Processes
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -28,6 +29,7 @@ class Stepper:
     clip : largest norm of a gradient; None: not limited
     hardware : what computes (plain values); replaced when bfloat16 proves wrong
     portions : how many sub-volumes are computed at once; the gradient is that of the whole batch whatever it says
+    processes, share : those that train together, and this one's share of the batch, of 1
 
     Attributes
     ----------
@@ -42,6 +44,8 @@ class Stepper:
         clip: float | None,
         hardware: dict[str, Any],
         portions: Portions,
+        processes: Processes = ALONE,
+        share: float = 1.0,
     ) -> None:
         self.fabric = fabric
         self.task = task
@@ -49,6 +53,8 @@ class Stepper:
         self.clip = clip
         self.hardware = hardware
         self.portions = portions
+        self.processes = processes
+        self.share = share
         self.said: list[str] = []
 
     @property
@@ -84,26 +90,27 @@ class Stepper:
         self.optimiser.step()
 
     def _fitting(self, batch: tuple[Tensor, Tensor], exact: bool = False) -> dict[str, float]:
-        return self.portions.fit(lambda size: self._gradient(batch, size, exact))
+        found = self.portions.fit(lambda size: self._gradient(batch, size, exact))
+        self.processes.sum_gradients(self.task.parameters())
+        norm = self.processes.clip(self.task.parameters(), self.clip if self.clip is not None else float("inf"))
+        return self.processes.mean(found | {"gradient_norm": norm}, self.share)
 
     def _gradient(self, batch: tuple[Tensor, Tensor], size: int, exact: bool = False) -> dict[str, float]:
-        """Return loss, norm and vitals of (input, target), computed ``size`` sub-volumes at a time."""
+        """Return loss and vitals of (input, target), computed ``size`` sub-volumes at a time."""
         import torch
-        from torch.nn.utils import clip_grad_norm_
 
         self.optimiser.zero_grad(set_to_none=True)
         whole, last, loss, outputs = len(batch[0]), (len(batch[0]) - 1) // size, 0.0, []
-        for i, (input, target) in enumerate(shares(size, *batch)):
-            with self.fabric.no_backward_sync(self.task, enabled=i < last):
-                with autocast(self.device, self.half and not exact):
-                    result = self.task(input, target)
-                share = result["loss"] if not last else result["loss"] * (len(input) / whole)
-                self.fabric.backward(share)
+        factor = self.processes.loss_factor(self.share)
+        for input, target in shares(size, *batch):
+            with autocast(self.device, self.half and not exact):
+                result = self.task(input, target)
+            share = result["loss"] if not last else result["loss"] * (len(input) / whole)
+            self.fabric.backward(share * factor)
             loss += float(share.detach())
             outputs.append(result["output"])
-        norm = clip_grad_norm_(self.task.parameters(), self.clip if self.clip is not None else float("inf"))
         output = outputs[0] if not last else torch.cat(outputs)
-        return {"loss": loss, "gradient_norm": float(norm)} | vitals(output, batch[1])
+        return {"loss": loss} | vitals(output, batch[1])
 
     def _leave_bf16(self, step: int, wrong: bool) -> None:
         """Go on in 32 bits for good when bfloat16 gave a ``wrong`` gradient; it is said after the step."""

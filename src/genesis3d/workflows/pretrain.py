@@ -18,11 +18,14 @@ from genesis3d.events import Control, Event, Finished, Order, Started, Validated
 from genesis3d.files import write_atomic
 from genesis3d.training.memory import Portions
 from genesis3d.training.precision import choose_hardware, default_threads, find_device
-from genesis3d.training.recorder import failure, record
-from genesis3d.training.rundir import RunDir
+from genesis3d.training.processes import ALONE, Processes
+from genesis3d.training.ranks import own_place
+from genesis3d.training.recorder import failure, follow, record, record_failure
+from genesis3d.training.rundir import RunDir, WatchedRun
 from genesis3d.workflows.pretrain_config import NETWORK_SIZES, PRETRAIN_PRESETS, PretrainConfig, pretrain_preset
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from genesis3d.data.cases import Case
@@ -55,20 +58,53 @@ def pretrain(
     Event
         Started, Warned, Validated, Sampled, Stepped, Saved, and at the end Finished or Failed: nothing is raised.
         All are recorded in the run directory first; paths in them are relative to it.
+
+    Notes
+    -----
+    Started by torchrun, ``srun`` or ``--processes``, every process calls this and they train together; the first one
+    writes and yields, the others yield but their own failure.
     """
-    run = RunDir(run_dir)
     with ExitStack() as held:
         try:
-            config = _open(run, config, resume)
-            held.enter_context(run.lock())
+            processes = _meet(config, run_dir)
+            run = RunDir(run_dir) if processes.main else WatchedRun(run_dir)
+            config = _opened(run, config, resume, processes, held)
         except (ConfigError, RunError, OSError) as error:
             yield failure(error)
             return
-        yield from record(
-            run,
-            _work(run, config, _both(control, run), cases),
-            hidden=[*config.cases, *([config.start] if config.start else [])],
-        )
+        events = _work(run, config, _both(control, run), cases, processes)
+        hidden = [*config.cases, *([config.start] if config.start else [])]
+        yield from record(run, events, hidden) if processes.main else follow(events, hidden)
+
+
+def _meet(config: PretrainConfig | None, run_dir: str | Path) -> Processes:
+    """Return the processes that train together, all of them met where there are several."""
+    place = own_place()
+    if place.world == 1:
+        return ALONE
+    from genesis3d.training.joining import join
+
+    if config is None:
+        run = RunDir(run_dir)
+        config = PretrainConfig.parse(run.config(), str(run.config_path))
+    return join(place, find_device(config.device, place), config.strategy)
+
+
+def _opened(
+    run: RunDir, config: PretrainConfig | None, resume: bool, processes: Processes, held: ExitStack
+) -> PretrainConfig:
+    """Make or take the run and hold it, in the first process; return its configuration in all of them."""
+
+    def opened() -> dict[str, Any]:
+        made = _open(run, config, resume)
+        held.enter_context(run.lock())
+        return made.to_dict()
+
+    try:
+        values = processes.first(opened)
+    except (ConfigError, RunError, OSError) as error:
+        raise processes.explain(error) from error
+    return PretrainConfig.parse(values, str(run.config_path))
 
 
 def _open(run: RunDir, config: PretrainConfig | None, resume: bool) -> PretrainConfig:
@@ -97,43 +133,65 @@ def _both(control: Control, run: RunDir) -> Control:
     return ask
 
 
-def _work(run: RunDir, config: PretrainConfig, control: Control, cases: Sequence[Case] | None) -> Iterator[Event]:
-    """Train; raises whatever goes wrong."""
+def _work(
+    run: RunDir, config: PretrainConfig, control: Control, cases: Sequence[Case] | None, processes: Processes
+) -> Iterator[Event]:
+    """Train; raises whatever goes wrong, in every process."""
     run.set_status("running", phase="starting", message="")
-    with _threads(config.threads or default_threads()):
-        yield from _train(run, config, control, cases)
+    if processes.main and processes.watch is not None:
+        processes.watch.last_words = lambda why: record_failure(run, failure(RunError(why), config.cases))
+    try:
+        with _threads(config.threads or default_threads(processes.place)):
+            yield from _train(run, config, control, cases, processes)
+        processes.close()
+    except Exception as error:
+        raise processes.explain(error) from error
 
 
-def _train(run: RunDir, config: PretrainConfig, control: Control, cases: Sequence[Case] | None) -> Iterator[Event]:
+def _train(
+    run: RunDir, config: PretrainConfig, control: Control, cases: Sequence[Case] | None, processes: Processes
+) -> Iterator[Event]:
     from genesis3d.training.checkpoint import read_state
     from genesis3d.workflows.pretrain_setup import build_training, read_cases
     from genesis3d.workflows.pretrain_start import begin_with
 
     state = read_state(run.resume_path) if run.resume_path.exists() else None
+    processes.same("the run's last saved state", "" if state is None else state["weights_sha256"])
     run.rewind(-1 if state is None else int(state["progress"]["step"]))
     task = config.task.build(config.network, config.seed)
     parent = begin_with(config.start, config.network, task) if state is None and config.start else None
-    hardware = _hardware(config, state, task)
-    yield _started(config, hardware, state)
+    hardware = _hardware(config, state, task, processes)
+    yield _started(config, hardware, state, processes)
     run.set_status("running", phase="reading scans", device=hardware["device"], precision=hardware["precision"])
     loaded = read_cases(config, cases, control)
-    if loaded is None:
+    if processes.any(loaded is None) or loaded is None:
         yield Finished(cancelled=True, result={"step": 0 if state is None else state["progress"]["step"]})
         return
-    training, facts, warnings = build_training(run, config, loaded, task, hardware, state, parent)
+    processes.same("cases", " ".join(case.key for case in loaded.cases))
+    training, facts, warnings = build_training(run, config, loaded, task, hardware, state, parent, processes)
     for sentence in warnings:
         yield Warned(message=sentence)
     run.set_status("running", phase="training", **facts)
-    for event in training.run(control):
-        if isinstance(event, Validated):
+    for event in training.run(lambda: processes.order(control)):
+        if isinstance(event, Validated) and processes.main:
             _write_report(run, config, training, facts)
         yield event
     yield Finished(cancelled=training.stopped, result=_result(training))
 
 
-def _hardware(config: PretrainConfig, state: dict[str, Any] | None, task: nn.Module) -> dict[str, Any]:
+def _hardware(
+    config: PretrainConfig, state: dict[str, Any] | None, task: nn.Module, processes: Processes
+) -> dict[str, Any]:
+    """Return what computes, in all processes as the first one measured it, each on a device of its own."""
+    device = find_device(config.device, processes.place)
+    chosen = processes.first(lambda: _chosen_hardware(config, state, task, device))
+    return chosen | {"device": str(device)}
+
+
+def _chosen_hardware(
+    config: PretrainConfig, state: dict[str, Any] | None, task: nn.Module, device: torch.device
+) -> dict[str, Any]:
     """Return what computes: on resuming what the run began with, so that its numbers go on the same way."""
-    device = find_device(config.device)
     if state is not None and state["hardware"]["device"] == str(device):
         before: dict[str, Any] = state["hardware"]
         if config.precision in ("auto", before["precision"]):
@@ -144,13 +202,16 @@ def _hardware(config: PretrainConfig, state: dict[str, Any] | None, task: nn.Mod
     return portions.fit(lambda size: choose_hardware(device, config.precision, task, (size, *shape))).describe()
 
 
-def _started(config: PretrainConfig, hardware: dict[str, Any], state: dict[str, Any] | None) -> Started:
+def _started(
+    config: PretrainConfig, hardware: dict[str, Any], state: dict[str, Any] | None, processes: Processes
+) -> Started:
     step = 0 if state is None else int(state["progress"]["step"])
     total = config.steps if state is None or config.steps else state["progress"]["total"]
     detail = hardware | {
         "resumed_from": step,
         "parameters": config.network.parameters(),
-        "threads": config.threads or default_threads(),
+        "threads": config.threads or default_threads(processes.place),
+        "processes": processes.world,
         "batch": config.batch,
         "patch": list(config.sampling.patch),
         "saves_every_seconds": config.keep.seconds,

@@ -65,7 +65,13 @@ class PretrainConfig(Config):
     precision: Literal["auto", "32", "bf16"] = Field(
         "auto", description="number format: auto takes bfloat16 where a self-test finds it right and faster"
     )
-    threads: int | None = Field(None, ge=1, le=1024, description="processor threads; None: all cores but one")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="processor threads of each process; None: all cores but one, or a fair share"
+    )
+    strategy: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto",
+        description="how several processes hold the network: ddp (auto) each the whole of it, fsdp each a part",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random in the run")
     validation: ValidationSettings = Field(default=ValidationSettings(), description="what is held out and measured")
     keep: KeepSettings = Field(default=KeepSettings(), description="what is written while training")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+import copy
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +23,15 @@ from genesis3d.training.holdout import Split, hold_out
 from genesis3d.training.loop import Training
 from genesis3d.training.memory import Portions
 from genesis3d.training.pairs import PairMaker
+from genesis3d.training.processes import ALONE, Processes
 from genesis3d.training.progress import Progress
 from genesis3d.training.rundir import RunDir
+from genesis3d.training.shared_checkpoints import SharedCheckpoints
 from genesis3d.training.stepping import Stepper
 from genesis3d.training.validation import FixedWindows
 from genesis3d.transforms import chain_preset
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
     from torch import nn
 
     from genesis3d.workflows.pretrain_config import PretrainConfig
@@ -122,50 +122,72 @@ def build_training(
     hardware: dict[str, Any],
     state: dict[str, Any] | None,
     parent: Parent | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[Training, dict[str, Any], list[str]]:
     """Return the training, plain facts about its data for status and report, and sentences to be said.
 
     ``bare`` is the task as built from the configuration, ``state`` the content of a resume file, ``parent`` the
-    model whose weights ``bare`` holds.  Raises GenesisError when settings, scans and state do not fit.
+    model whose weights ``bare`` holds; each of several ``processes`` makes the pairs of its own slots.  Raises
+    GenesisError when settings, scans and state do not fit.
     """
+    from genesis3d.training.joining import fabric_of
+
     for patch in (config.sampling.patch, measured_patch(config)):
         config.network.check((loaded.volumes[0].channels, *patch))
-    fabric = _fabric(hardware)
+    fabric = fabric_of(processes, hardware["device"])
     on_device = fabric.device if fabric.device.type == "cuda" else None
     pairs, split = training_pairs(config, loaded, on_device)
+    own = pairs.of_process(processes.rank, processes.world)
     windows, warnings = _windows(config, split)
-    bare, optimiser = _placed(bare, config, hardware)
-    averaging = Averaging(config.averaging, bare) if config.averaging.decay else None
-    averaged = None if averaging is None else averaging.task
-    checkpoints = Checkpoints(run, bare, optimiser, _card_maker(config, loaded, split), config.keep, averaged)
+    checkpoints, averaging, normalised = _kept(
+        run, bare, config, hardware, _card_maker(config, loaded, split), processes
+    )  # fmt: skip
     progress = _progress(config, checkpoints, state)
     if parent is not None:
         progress.parent = parent.text
         warnings += parent.differences(loaded.intensity)
-    task, fabric_optimiser = fabric.setup(bare, optimiser)
-    portions, measuring = _portions(config, progress)
-    facts = {
+    portions, measuring = _portions(config, progress, processes)
+    task, optimiser = fabric.setup(checkpoints.task, checkpoints.optimiser)
+    stepper = Stepper(fabric, task, optimiser, config.optimiser.clip, hardware, portions, processes, own.share)
+    training = Training(
+        run_dir=run, stepper=stepper, averaging=averaging, pairs=own, statistics=pairs.of_stream("statistics"),
+        windows=windows, measuring=measuring, held_out=split.held_out, settings=config.optimiser,
+        validation=config.validation, keep=config.keep, recovery=config.recovery, checkpoints=checkpoints,
+        progress=progress,
+    )  # fmt: skip
+    said = [*_merged(loaded.warnings), *pairs.sampler.warnings, *warnings, *normalised, split.warning]
+    return training, _facts(config, loaded, split), list(dict.fromkeys(sentence for sentence in said if sentence))
+
+
+def _facts(config: PretrainConfig, loaded: LoadedCases, split: Split) -> dict[str, Any]:
+    return {
         "cases": len(loaded),
         "training_cases": len(split.training.names),
         "held_out": split.how,
         "parameters": config.network.parameters(),
     }
-    training = Training(
-        run_dir=run, stepper=Stepper(fabric, task, fabric_optimiser, config.optimiser.clip, hardware, portions),
-        averaging=averaging, pairs=pairs, statistics=pairs.of_stream("statistics"), windows=windows,
-        measuring=measuring, held_out=split.held_out, settings=config.optimiser, validation=config.validation,
-        keep=config.keep, recovery=config.recovery, checkpoints=checkpoints, progress=progress,
-    )  # fmt: skip
-    said = [*_merged(loaded.warnings), *pairs.sampler.warnings, *warnings, *([split.warning] if split.warning else [])]
-    return training, facts, list(dict.fromkeys(said))
 
 
-def _portions(config: PretrainConfig, progress: Progress) -> tuple[Portions, Portions]:
+def _kept(
+    run: RunDir, bare: nn.Module, config: PretrainConfig, hardware: dict[str, Any], card: Any, processes: Processes
+) -> tuple[Checkpoints, Averaging | None, list[str]]:
+    """Return the checkpoints of the task (one network of all processes), its average, and sentences to be said."""
+    plain = copy.deepcopy(bare) if processes.sharded else None
+    task, optimiser, said = _placed(bare, config, hardware, processes)
+    averaging = Averaging(config.averaging, task) if config.averaging.decay else None
+    kept = (run, task, optimiser, card, config.keep, None if averaging is None else averaging.task)
+    if processes.world == 1:
+        return Checkpoints(*kept), averaging, said
+    return SharedCheckpoints(*kept, processes, plain), averaging, said
+
+
+def _portions(config: PretrainConfig, progress: Progress, processes: Processes) -> tuple[Portions, Portions]:
     """Return how many sub-volumes are computed at once, in training and in measuring; sizes found too large stay so."""
     lower = "network.width or {}, or take precision bf16"
+    largest, sizes = -(-config.batch // (config.accumulate * processes.world)), progress.portions
     return (
-        Portions("training", -(-config.batch // config.accumulate), progress.portions, lower.format("sampling.patch")),
-        Portions("measuring", MEASURED_AT_ONCE, progress.portions, lower.format("validation.patch")),
+        Portions("training", largest, sizes, lower.format("sampling.patch"), processes),
+        Portions("measuring", MEASURED_AT_ONCE, sizes, lower.format("validation.patch"), processes),
     )
 
 
@@ -196,15 +218,22 @@ def _merged(sentences: Sequence[str]) -> list[str]:
     return merged
 
 
-def _placed(task: nn.Module, config: PretrainConfig, hardware: dict[str, Any]) -> tuple[nn.Module, Any]:
-    """Return the task on its device and in its memory layout, with its optimiser."""
+def _placed(
+    task: nn.Module, config: PretrainConfig, hardware: dict[str, Any], processes: Processes
+) -> tuple[nn.Module, Any, list[str]]:
+    """Return the task on its device and in its memory layout, its optimiser, and sentences to be said."""
     import torch
+
+    from genesis3d.training.joining import together
 
     if hardware["channels_last"]:
         task = task.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs lack 3d
     if hardware["device"] != "cpu":
         task = task.to(hardware["device"])
-    return task, config.optimiser.build(task.parameters())
+    if processes.sharded and config.averaging.decay:
+        raise ConfigError("averaging.decay: expected 0 with strategy fsdp, whose weights no process holds whole")
+    said = together(processes, task, hardware["device"], config.batch)
+    return task, config.optimiser.build(task.parameters()), said
 
 
 def _progress(config: PretrainConfig, checkpoints: Checkpoints, state: dict[str, Any] | None) -> Progress:
@@ -216,18 +245,6 @@ def _progress(config: PretrainConfig, checkpoints: Checkpoints, state: dict[str,
         progress.total = None
     progress.minutes = config.minutes
     return progress
-
-
-def _fabric(hardware: dict[str, Any]) -> Fabric:
-    from lightning_fabric import Fabric
-
-    kind, _, index = str(hardware["device"]).partition(":")
-    with _quiet("lightning_fabric"):
-        return Fabric(
-            accelerator=kind,
-            devices=[int(index or 0)] if kind == "cuda" else 1,
-            precision="32-true",  # bfloat16 is the loop's own, which can leave it while running
-        )
 
 
 def _card_maker(config: PretrainConfig, loaded: LoadedCases, split: Split) -> Any:
@@ -260,14 +277,3 @@ def _card_maker(config: PretrainConfig, loaded: LoadedCases, split: Split) -> An
         )
 
     return card
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -467,13 +467,13 @@ Gradient = Callable[..., dict[str, float]]
 
 def poison(monkeypatch: pytest.MonkeyPatch, at: Callable[[stepping.Stepper, bool], bool], **values: float) -> None:
     """Let the numbers of a gradient be ``values`` wherever ``at(stepper, exact)`` says so."""
-    gradient: Gradient = stepping.Stepper._gradient
+    gradient: Gradient = stepping.Stepper._fitting
 
-    def poisoned(self: stepping.Stepper, batch: Any, size: int, exact: bool = False) -> dict[str, float]:
-        found = gradient(self, batch, size, exact)
+    def poisoned(self: stepping.Stepper, batch: Any, exact: bool = False) -> dict[str, float]:
+        found = gradient(self, batch, exact)
         return found | values if at(self, exact) else found
 
-    monkeypatch.setattr(stepping.Stepper, "_gradient", poisoned)
+    monkeypatch.setattr(stepping.Stepper, "_fitting", poisoned)
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
