@@ -166,7 +166,7 @@ class ImportDialog(ModelDialog):
         if not report:
             self.close()
             return
-        self.report.setText("\n\n".join(part for part in (report, f"Licence: {licence}" if licence else "") if part))
+        self.report.setText(report if licence in report else f"{report}\nLicence: {licence}")
         self.report.show()
         self.status.show_facts(f"in the library as {state.result['name']}")
 
@@ -221,9 +221,9 @@ class ExportDialog(ModelDialog):
         self.work(lambda control: export_model(config, control), "export")
 
     def finished_well(self, state: JobState) -> None:
-        """Say how large the file is."""
-        self.status.show_facts(f"written, {memory(state.result['bytes'])}")
+        """Say how large the file is, and under which terms it may be passed on."""
+        terms = f"\nLicence: {state.result['licence']}" if state.result["licence"] else ""
+        self.status.show_facts(f"written, {memory(state.result['bytes'])}{terms}")
 
     def _on_kind(self, _: int) -> None:
-        for box in (self.half, self.anonymous):
-            box.setEnabled(self.kind.currentData() == "safetensors")
+        self.half.setEnabled(self.kind.currentData() == "safetensors")

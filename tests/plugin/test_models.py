@@ -251,7 +251,7 @@ def test_other_projects_weights_show_what_matched(
         dialog.primary.click()
     assert asked["batch_norm"] == "running"
     assert asked["scans"] == (str(tmp_path / "weights.pt"),)
-    assert dialog.report.text() == "12 of 12 match\n\nLicence: NC only"
+    assert dialog.report.text() == "12 of 12 match\nLicence: NC only"
     assert dialog.isVisible()
     assert picker.combo.currentText() == "weights"
 

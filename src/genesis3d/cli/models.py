@@ -92,10 +92,11 @@ def import_command(
     }
     given |= {"in_channels": in_channels, "licence": licence, "overwrite": overwrite, "card": _text(card)}
     result = _follow(import_model(ImportConfig.parse(given, "models import")))
-    if result.get("report"):
-        print(result["report"])
-    if result.get("licence"):
-        print(f"licence: {result['licence']}")
+    report, licence = result.get("report", ""), result.get("licence", "")
+    if report:
+        print(report)
+    if licence and licence not in report:
+        print(f"licence: {licence}")
 
 
 def export_command(
@@ -114,7 +115,9 @@ def export_command(
 
     given: dict[str, Any] = {"model": model, "out": out, "kind": kind, "half": half, "anonymous": anonymous}
     given |= {"overwrite": overwrite, "card": _text(card)}
-    _follow(export_model(ExportConfig.parse(given, "models export")))
+    result = _follow(export_model(ExportConfig.parse(given, "models export")))
+    if result.get("licence"):
+        print(f"licence: {result['licence']}")
 
 
 def remove_command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,9 +109,9 @@ def export_model(config: ExportConfig, control: Control = keep_running) -> Itera
         yield Finished(cancelled=True)
         return
     notes = _write(config, kind, card.anonymous() if config.anonymous else card, out)
-    yield from (Warned(message=note) for note in notes)
+    yield from (Warned(message=note) for note in notes if note != card.licence)
     yield Saved(path=str(out), what=kind)
-    yield Finished(result={"bytes": out.stat().st_size})
+    yield Finished(result={"bytes": out.stat().st_size, "licence": card.licence})
 
 
 def card_fields(path: str | None) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def _write(config: ExportConfig, kind: Kind, card: ModelCard, out: Path) -> tupl
     if kind != "safetensors":
         from genesis3d.workflows.weights import export_weights
 
-        return export_weights(read_model(config.model), out, kind=kind).notes
+        return export_weights(replace(read_model(config.model), card=card), out, kind=kind).notes
     if config.half:
         write_model(out, read_model(config.model).module, card, dtype="float16")
     else:

@@ -138,14 +138,14 @@ def test_other_projects_weights_go_through_their_importer(
 
     def import_weights(path: str, **options: Any) -> Any:
         asked.update(options, path=path)
-        card = ModelCard(network=NETWORK, licence=options["licence"])
+        card = ModelCard(network=NETWORK, licence=options["licence"], data={"training": ["k1"]})
         return SimpleNamespace(
             module=NETWORK.build(3), card=card, report=SimpleNamespace(text=lambda: "12 of 12 match")
         )
 
     def export_weights(model: Any, path: Path, kind: str) -> Any:
-        path.write_text(f"{kind} {model.card.network.width}")
-        return SimpleNamespace(notes=("terms of theirs",))
+        path.write_text(f"{kind} {model.card.data}")
+        return SimpleNamespace(notes=("terms of theirs", "NC"))
 
     fake = ModuleType("genesis3d.workflows.weights")
     fake.import_weights, fake.export_weights = import_weights, export_weights  # type: ignore[attr-defined]
@@ -161,5 +161,5 @@ def test_other_projects_weights_go_through_their_importer(
     assert read_model("theirs").card.licence == "NC"
     cli("models", "import", tmp_path / "weights.pt", "--name", "theirs", "--overwrite")
     assert asked["batch_norm"] == "auto"
-    assert cli("models", "export", "theirs", tmp_path / "x.pth")[2] == "warning: terms of theirs\n"
-    assert (tmp_path / "x.pth").read_text() == "pytorch 2"
+    assert cli("models", "export", "theirs", tmp_path / "x.pth")[2] == "warning: terms of theirs\nwarning: NC\n"
+    assert (tmp_path / "x.pth").read_text() == "pytorch {'training': 1}"

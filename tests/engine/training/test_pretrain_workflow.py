@@ -102,6 +102,7 @@ def test_checkpoints_are_models_that_know_where_they_come_from(whole: tuple[RunD
     ]
     card = read_card(run.checkpoints / "last.safetensors")
     assert (card.step, card.patch, card.spacing) == (6, (16, 16, 16), (2.0, 1.0, 1.0))
+    assert card.modality == "CT"
     assert len(card.data["training"]) == 2
     assert len(card.data["held_out"]) == 1
     assert card.metrics["measured_at_step"] == 6
