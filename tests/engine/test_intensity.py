@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from genesis3d.errors import ConfigError, DomainError
-from genesis3d.intensity import INTENSITIES, CtIntensity, Percentile, Scale, default_intensity, require_unit
+from genesis3d.intensity import (
+    INTENSITIES,
+    CtIntensity,
+    Percentile,
+    Scale,
+    common_intensity,
+    default_intensity,
+    require_unit,
+)
 from genesis3d.volume import Geometry, Volume
 
 
@@ -60,3 +68,12 @@ def test_the_domain_is_a_rule() -> None:
         require_unit(-2.0, 3.0, "sub-volume")
     with pytest.raises(DomainError):
         require_unit(float("nan"), 1.0, "sub-volume")
+
+
+def test_by_modality_is_the_default_of_each_scan() -> None:
+    ct, mr = scan(np.array([-500, 500]), modality="CT", unit="HU"), scan(np.arange(1000), modality="MR")
+    auto = INTENSITIES.parse("auto")
+    assert auto.fit(ct) == CtIntensity().fit(ct)
+    assert auto.fit(mr) == Percentile().fit(mr)
+    assert common_intensity([CtIntensity(), CtIntensity()]) == CtIntensity()
+    assert common_intensity([CtIntensity(), Percentile()]) == auto

@@ -149,7 +149,7 @@ def _groups(config: PrepareConfig) -> tuple[list[Group], list[dict[str, str]]]:
     said = []
     for sentence in (*found.skipped, *incomplete):
         for root in sorted(config.cases, key=len, reverse=True):
-            sentence = sentence.replace(root, Path(root).name)
+            sentence = re.sub(rf"{re.escape(root)}[^:;,]*", lambda found: Path(found.group()).name, sentence)
         said.append(without_paths(sentence))
     if not groups:
         raise ScanError(f"expected at least one case; {'; '.join(said[:3]) or 'none was found'}")

@@ -12,8 +12,10 @@ from genesis3d.data.loading import load_cases, memory_estimate
 from genesis3d.data.phantoms import thorax
 from genesis3d.data.sampling import Sampler, SamplingConfig
 from genesis3d.errors import ScanError
+from genesis3d.intensity import CtIntensity, Percentile
 from genesis3d.io import write_volume
 from genesis3d.rng import Address
+from genesis3d.volume import Volume
 
 SMALL = (24, 40, 40)
 
@@ -59,3 +61,15 @@ def test_real_scans_are_found_and_sampled(real_data: Path) -> None:
         cut = sampler.cut(sampler.locate(Address(0, step)))
         assert cut.shape == (1, 32, 64, 64)
         assert cut.std() > 0.01
+
+
+def test_ct_and_mr_are_each_mapped_by_their_modality() -> None:
+    ct = thorax(SMALL)
+    mr = Volume(ct.data * 2 + 3000, ct.geometry, "MR", name="mr")
+    both = load_cases([case_of(mr), case_of(ct)])
+    assert both.intensity.name == "auto"
+    assert both.scales[0] == Percentile().fit(mr)
+    assert both.scales[1] == CtIntensity().fit(ct)
+    assert load_cases([case_of(mr)]).intensity == Percentile()
+    assert load_cases([case_of(ct)]).intensity == CtIntensity()
+    assert load_cases([case_of(mr), case_of(ct)], Percentile()).intensity == Percentile()
