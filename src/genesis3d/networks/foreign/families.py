@@ -81,7 +81,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "monai-resnet": Family(
         "MONAI 3D ResNet", "encoder", True, MinMax(), "", notes=(
-            _RESNET_INPUT, "Taken with MONAI's usual first stride of 1: give the network if it was trained otherwise.",
+            _RESNET_INPUT, "MONAI's usual first stride is 1: give the network if it was trained with another.",
         ),
     ),
     "svd-net": Family(
