@@ -37,6 +37,19 @@ def test_the_loss_is_the_mean_over_all_voxels() -> None:
         torch.testing.assert_close(result[loss], expected)
 
 
+def test_the_structural_loss_is_one_minus_ssim_and_nothing_for_equal_sub_volumes() -> None:
+    from genesis3d.tasks.similarity import ssim
+
+    x, target = random(2, 1, 8, 16, 16), random(2, 1, 8, 16, 16, seed=1)
+    module = Restoration(loss="ssim").build(UNet3d(width=2, norm="none"))
+    with torch.no_grad():
+        result = module(x, target)
+        expected = 1 - ssim(module.network(x).sigmoid(), target).mean()
+        nothing = Restoration(loss="ssim", output="linear").build(torch.nn.Identity())(target, target)["loss"]
+    torch.testing.assert_close(result["loss"], expected)
+    assert float(nothing) == pytest.approx(0, abs=1e-6)
+
+
 def test_output_channels_must_be_those_of_the_input() -> None:
     with pytest.raises(ConfigError, match="as many output as input channels"):
         Restoration().build(UNet3d(width=2, out_channels=3))

@@ -386,26 +386,35 @@ def test_a_single_small_scan_trains_and_says_what_it_cannot_hold_out(
 def test_a_full_disk_ends_the_run_with_one_sentence_and_whole_files(
     tmp_path: Path, tiny: Make, balls: list[Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = RunDir(tmp_path / "run")
+    """With all that a state can hold: the average of the weights, the plateau of the held-out loss."""
+    whole, run = RunDir(tmp_path / "whole"), RunDir(tmp_path / "run")
+    plateau = {"schedule": "plateau", "plateau_patience": 1, "plateau_delta": 1.0}
+    config = tiny(averaging={"decay": 0.9}, optimiser=plateau, validation={"windows": 1, "every": 1})
+    list(pretrain(config, whole.path, cases=balls))
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     events: list[Event] = []
     with monkeypatch.context() as patch:
-        for event in pretrain(tiny(), run.path, cases=balls):
+        for event in pretrain(config, run.path, cases=balls):
             events.append(event)
             if isinstance(event, Stepped) and event.step == 3:
                 patch.setattr(os, "fsync", full)
     assert isinstance(events[-1], Failed)
     assert events[-1].expected
     assert "\n" not in events[-1].message
-    assert read_state(run.resume_path)["progress"]["step"] == 2
+    state = read_state(run.resume_path)
+    assert state["progress"]["step"] == 2
+    assert state["progress"]["plateau_factor"] < 1
     assert read_card(run.checkpoints / "last.safetensors").step == 2
     assert not list(run.path.rglob("*.part"))
     resumed = list(pretrain(None, run.path, resume=True, cases=balls))
     assert isinstance(resumed[-1], Finished)
-    assert [step for kind, step, _ in curve(run) if kind == "stepped"] == [1, 2, 3, 4, 5, 6]
+    assert curve(run) == curve(whole)
+    mine, theirs = read_state(run.resume_path), read_state(whole.resume_path)
+    assert same(mine["weights"], theirs["weights"])
+    assert same(mine["averaged"], theirs["averaged"])
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 torn"])
