@@ -131,7 +131,7 @@ _OFFICIAL_PYTORCH = PretrainConfig(
 )
 # Keras normalises by running statistics in evaluation, and lowers the rate where the held-out loss no longer falls.
 _OFFICIAL_KERAS = _OFFICIAL_PYTORCH.replaced(
-    network=UNet3d(width=32, decoder="nearest", norm="batch"),
+    network=UNet3d(width=32, decoder="nearest", norm="batch", norm_eps="keras"),
     optimiser=_PUBLISHED_SGD.replaced(
         schedule="plateau", decay_factor=0.5, plateau_patience=10, plateau_delta=1e-4, lowest=1e-6
     ),

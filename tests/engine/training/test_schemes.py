@@ -84,5 +84,6 @@ def test_the_published_keras_recipe_and_the_papers() -> None:
             "plateau", 0.5, 10, 1e-4, 1e-6,
         )  # fmt: skip
         assert (preset.batch, preset.validation.patience, preset.validation.every) == (6, 50, 2373)
+        assert preset.network.norm_eps == "keras"  # type: ignore[attr-defined]  # a 3D U-Net
     assert (keras.chain, keras.sampling.rule) == (chain_preset("official"), "official")
     assert (paper.chain, paper.sampling.rule) == (chain_preset("paper"), "paper")
