@@ -24,6 +24,9 @@ from genesis3d.training.rundir import RunDir
 from genesis3d.workflows.pretrain import PretrainConfig, pretrain
 
 Make = Callable[..., PretrainConfig]
+PRELOADED = [
+    f"genesis3d.{name}" for name in ("workflows.pretrain_setup", "training.joining", "io", "transforms.kernels")
+]
 WORKER = str(Path(__file__).with_name("one_of_several.py"))
 
 pytestmark = pytest.mark.skipif(
@@ -61,7 +64,7 @@ def free_port() -> int:
 def together(run: Path, config: PretrainConfig | None, *, resume: bool = False, fault: str | None = None) -> list[int]:
     """Train in two processes and return their exit statuses; no test waits for one that hangs."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["genesis3d.workflows.pretrain_setup", "genesis3d.training.joining", "genesis3d.io"])
+    context.set_forkserver_preload([f"genesis3d.{name}" for name in LOADED])
     common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     children = []
     for rank in range(2):
