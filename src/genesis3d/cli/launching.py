@@ -45,6 +45,7 @@ def _environments(processes: int) -> list[Mapping[str, str]]:
         "GROUP_RANK": "0",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
+        "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),  # a lost peer is said in one sentence
         PARENT: str(os.getpid()),
     }
     if sys.platform.startswith(("linux", "darwin")):  # names of hosts and networks may change while training
@@ -60,16 +61,19 @@ def _free_port() -> int:
 
 def _wait(children: list[subprocess.Popen[bytes]]) -> int:
     failed, since = 0, 0.0
-    while any(child.poll() is None for child in children):
+    while None in [child.poll() for child in children]:
         time.sleep(_POLL)
         if not failed:
-            failed = next((child.returncode for child in children if child.returncode), 0)
-            since = time.monotonic()
+            failed, since = _first_failure(children), time.monotonic()
         elif time.monotonic() - since > _GRACE:
             for child in children:
                 child.kill()
-    status = failed or next((child.returncode for child in children if child.returncode), 0)
+    status = failed or _first_failure(children)
     return status if status >= 0 else 1  # ended by a signal
+
+
+def _first_failure(children: list[subprocess.Popen[bytes]]) -> int:
+    return next((child.returncode for child in children if child.returncode), 0)
 
 
 @contextmanager

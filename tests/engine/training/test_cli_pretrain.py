@@ -138,8 +138,8 @@ def test_warnings_name_files_without_their_folders(tmp_path: Path, scans: Path, 
     assert "Some^Body" not in RunDir(run).events_path.read_text()
 
 
-def wait_for_step(run: RunDir, process: subprocess.Popen[bytes], step: int) -> None:
-    deadline = time.monotonic() + 60
+def wait_for_step(run: RunDir, process: subprocess.Popen[bytes], step: int, patience: float = 60) -> None:
+    deadline = time.monotonic() + patience
     while (run.status().get("step") or 0) < step:
         assert process.poll() is None, "the training ended before it was interrupted"
         assert time.monotonic() < deadline
@@ -183,3 +183,23 @@ def test_a_terminated_and_a_killed_training_resume_to_what_would_have_been(
     assert run.metrics.curve("validation_loss") == whole.metrics.curve("validation_loss")
     assert [event.step for event in run.events() if isinstance(event, Stepped)] == list(range(1, 61))
     assert json.loads(run.report_path.read_text())["step"] == 60
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_two_processes_from_one_command_stop_on_sigterm_and_one_goes_on(
+    tmp_path: Path, scans: Path, settings: Path
+) -> None:
+    run = RunDir(tmp_path / "run")
+    options = [scans, "--config", settings, "--run-dir", run.path, "--steps", 1000, "--json", "--processes", 2]
+    options += ["--set", "keep.seconds=0.05", "--set", "keep.every=100000", "--set", "validation.every=100000"]
+    with subprocess.Popen(command(*options), stdout=subprocess.PIPE) as child:
+        wait_for_step(run, child, 3, patience=150)
+        child.send_signal(signal.SIGTERM)
+        said = [read_event(line) for line in child.communicate()[0].decode().splitlines()]
+    assert child.returncode == 0
+    assert said == list(run.events())  # one process spoke
+    assert isinstance(said[-1], Finished)
+    assert said[-1].cancelled
+    stopped_at = said[-1].result["step"]
+    assert call("--run-dir", run.path, "--resume", "--steps", stopped_at + 1)[0] == 0
+    assert [event.step for event in run.events() if isinstance(event, Stepped)] == list(range(1, stopped_at + 2))
