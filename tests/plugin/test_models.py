@@ -253,7 +253,16 @@ def test_other_projects_weights_show_what_matched(
     assert asked["scans"] == (str(tmp_path / "weights.pt"),)
     assert dialog.report.text() == "12 of 12 match\nLicence: NC only"
     assert dialog.isVisible()
+    assert dialog.height() >= dialog.layout().totalHeightForWidth(dialog.width())  # nothing is squeezed
     assert picker.combo.currentText() == "weights"
+    settle(dialog, qtbot)
+    assert dialog.primary.text() == "Close"
+    dialog.name.setText("again")
+    assert dialog.primary.text() == "Import"
+    dialog.name.setText("weights")
+    dialog._set_over(True)
+    dialog.primary.click()
+    assert not dialog.isVisible()
 
 
 def test_a_model_is_exported_anonymous_and_half(
