@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -58,6 +59,7 @@ class ModelDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(title)
         self._verb = verb
+        self._over = False
         self._jobs: list[Job] = []
         self.rows: QFormLayout = form_layout()
         self.primary = QPushButton(verb, objectName="primary")
@@ -93,20 +95,36 @@ class ModelDialog(QDialog):
         job.start()
         self.primary.setText("Stop")
 
+    def grow(self, _: object = None) -> None:
+        """Become as high as what it says now needs: wrapped text does not push by itself."""
+        self.layout().activate()
+        needed = self.layout().totalHeightForWidth(self.width())
+        self.resize(self.width(), max(self.height(), needed, self.sizeHint().height()))
+
     def closeEvent(self, event: object) -> None:  # Qt's name
         """Stop what runs; nothing is left half-written."""
         close_jobs(self._jobs)
         super().closeEvent(event)
 
+    def _set_over(self, over: bool) -> None:
+        """Whether there is nothing left to do but to close."""
+        self._over = over
+        if not self.running:
+            self.primary.setText("Close" if over else self._verb)
+
     def _on_primary(self) -> None:
         if self.running:
             self._jobs[0].stop()
+            return
+        if self._over:
+            self.close()
             return
         self.status.show_error("")
         try:
             self.start()
         except GenesisError as error:
             self.status.show_error(str(error))
+            self.grow()
 
     def _on_ended(self, state: JobState) -> None:
         self.primary.setText(self._verb)
@@ -116,6 +134,8 @@ class ModelDialog(QDialog):
             self.finished_well(state)
         elif state.state == "cancelled":
             self.status.show_facts("stopped: nothing was written")
+        if isalive(self):
+            self.grow()
 
 
 class ImportDialog(ModelDialog):
@@ -145,6 +165,10 @@ class ImportDialog(ModelDialog):
             self.rows.addRow(self.on_scan)
         self.layout().insertWidget(3, self.report)
         self.file.editingFinished.connect(self._suggest)
+        for line in (self.file, self.name):
+            line.textChanged.connect(self._go_on)
+        if self.form.more_fold is not None:
+            self.form.more_fold.toggled.connect(self.grow)
 
     def set_file(self, path: str) -> None:
         """Fill in a file or run, and a name for it."""
@@ -168,7 +192,11 @@ class ImportDialog(ModelDialog):
             return
         self.report.setText(report if licence in report else f"{report}\nLicence: {licence}")
         self.report.show()
+        self._set_over(True)
         self.status.show_facts(f"in the library as {state.result['name']}")
+
+    def _go_on(self, _: str) -> None:
+        self._set_over(False)
 
     def _suggest(self) -> None:
         if self.file.text().strip() and not self.name.text().strip():

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genesis3d.errors import ModelError
 from genesis3d.networks.describe import card_rows, scans_line
 from genesis3d.networks.library import SUFFIX, Library
+from genesis3d.networks.model_file import read_card
 from genesis3d.training.rundir import list_runs
 
 if TYPE_CHECKING:
@@ -40,9 +43,9 @@ class Entry:
 def list_entries(runs: Path, files: Sequence[str]) -> list[Entry]:
     """Return the models of the library, the runs in ``runs`` that have weights, and those of ``files`` still there."""
     found = []
-    for model in Library().models():
-        label = model.name if not model.problem else f"{model.name} (cannot be read)"
-        found.append(Entry(label, model.path, SHIPPED if model.shipped else OWN, model.name))
+    for name, path, shipped in Library().files():
+        label = name if _readable(path) else f"{name} (cannot be read)"
+        found.append(Entry(label, path, SHIPPED if shipped else OWN, name))
     found += [Entry(run.path.name, run.path, RUNS, str(run.path)) for run in list_runs(runs) if _has_weights(run.path)]
     known = {entry.path for entry in found}
     opened = [Path(name) for name in files]
@@ -82,6 +85,24 @@ def card_page(card: ModelCard, path: Path) -> str:
 def _html(text: str) -> str:
     link = rf"<a href='\1' style='color: {LINK}'>\1</a>"
     return re.sub(r"(https?://[^\s<>()]+[^\s<>().,;])", link, escape(text)).replace("\n", "<br>")
+
+
+def _readable(path: Path) -> bool:
+    try:
+        state = path.stat()
+    except OSError:
+        return False
+    return _card_reads(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=512)
+def _card_reads(path: Path, _changed: int, _size: int) -> bool:
+    """Whether a file has a whole card: asked of each version of a file once, for the list is read every few seconds."""
+    try:
+        read_card(path)
+    except ModelError:
+        return False
+    return True
 
 
 def _has_weights(run: Path) -> bool:

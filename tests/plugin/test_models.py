@@ -253,7 +253,16 @@ def test_other_projects_weights_show_what_matched(
     assert asked["scans"] == (str(tmp_path / "weights.pt"),)
     assert dialog.report.text() == "12 of 12 match\nLicence: NC only"
     assert dialog.isVisible()
+    assert dialog.height() >= dialog.layout().totalHeightForWidth(dialog.width())  # nothing is squeezed
     assert picker.combo.currentText() == "weights"
+    settle(dialog, qtbot)
+    assert dialog.primary.text() == "Close"
+    dialog.name.setText("again")
+    assert dialog.primary.text() == "Import"
+    dialog.name.setText("weights")
+    dialog._set_over(True)
+    dialog.primary.click()
+    assert not dialog.isVisible()
 
 
 def test_a_model_is_exported_anonymous_and_half(
@@ -276,11 +285,11 @@ def test_a_model_is_exported_anonymous_and_half(
     settle(dialog, qtbot)
     assert read_card(out).data["training"] == ["k1"]
     assert out.stat().st_size > 1.3 * size
-    dialog.kind.setCurrentIndex(dialog.kind.findData("onnx"))
+    dialog.kind.setCurrentIndex(dialog.kind.findData("keras"))
     assert not dialog.half.isEnabled()
-    dialog.save(tmp_path / "missing" / "x.onnx")
+    dialog.save(tmp_path / "x.h5")
     settle(dialog, qtbot)
-    assert dialog.status.error.text()
+    assert "keras: expected a network with" in dialog.status.error.text()
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: ("", ""))
     dialog.primary.click()
     assert not dialog.running

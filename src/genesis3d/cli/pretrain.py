@@ -45,6 +45,9 @@ StrategyOption = Annotated[
 ProcessesOption = Annotated[
     int, typer.Option(min=1, max=256, help="processes on this machine that train together (as torchrun and srun do)")
 ]
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="put the best model into the library under this name at the end")
+]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="go on from the run's last saved state; needs no scans")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print events as JSON lines")]
 NiceOption = Annotated[int | None, typer.Option(min=0, max=19, help="lower the priority by so much (POSIX)")]
@@ -72,6 +75,7 @@ def add_to(app: typer.Typer) -> None:
         threads: ThreadsOption = None,
         strategy: StrategyOption = None,
         processes: ProcessesOption = 1,
+        name: NameOption = None,
         resume: ResumeOption = False,
         json: JsonOption = False,
         nice: NiceOption = None,
@@ -84,10 +88,11 @@ def add_to(app: typer.Typer) -> None:
         _load_plugins(plugin or [])
         options = {"device": device, "precision": precision, "seed": seed, "threads": threads, "start": start}
         options["strategy"] = strategy
-        changes = {name: value for name, value in options.items() if value is not None}
+        changes = {key: value for key, value in options.items() if value is not None}
         base = _base(run_dir, config, preset, resume)
         made = _configured(base, scans or [], setting or [], _chain(chain, scheme), steps, minutes, changes)
-        raise typer.Exit(_run(made, run_dir, resume, json))
+        _check_name(name)
+        raise typer.Exit(_run(made, run_dir, resume, json, name))
 
 
 def _prepare_process(nice: int | None) -> None:
@@ -163,10 +168,19 @@ def _chain(text: str | None, scheme: str | None) -> dict[str, Any] | None:
     return Chain.from_yaml(text).to_dict()
 
 
-def _run(config: PretrainConfig, run_dir: Path, resume: bool, json: bool) -> int:
+def _check_name(name: str | None) -> None:
+    """Refuse a name that the library cannot take: before the training, not after it."""
+    if name is not None:
+        from genesis3d.networks.library import Library
+
+        Library().place(name)
+
+
+def _run(config: PretrainConfig, run_dir: Path, resume: bool, json: bool, name: str | None) -> int:
     """Train, show the events, and return the exit status: 0 also when stopped, 1 for a defect, 2 for a refusal."""
     from genesis3d.cli.signals import stopped_by_signals
-    from genesis3d.events import Failed
+    from genesis3d.events import Failed, Finished
+    from genesis3d.networks.library import Library
     from genesis3d.workflows.pretrain import pretrain
 
     last: Event | None = None
@@ -174,6 +188,8 @@ def _run(config: PretrainConfig, run_dir: Path, resume: bool, json: bool) -> int
         events = pretrain(config, run_dir, resume=resume, control=lambda: "stop" if orphaned() else told())
         for event in _shown(events, json):
             last = event
+    if name is not None and isinstance(last, Finished) and not last.cancelled and own_place().main:
+        print(f"in the library: {Library().add(run_dir, name).path}", file=sys.stderr)
     if not isinstance(last, Failed):
         return 0
     print(f"genesis3d: {last.message}", file=sys.stderr)

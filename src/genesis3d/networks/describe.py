@@ -66,9 +66,19 @@ def card_rows(card: ModelCard) -> list[tuple[str, str]]:
         ("Figures", "\n".join(figure_lines(card))),
         ("Trained by", card.trained_by),
         ("Began with", "\n".join(card.parents)),
+        ("Imported", _imported(card)),
         ("Made", ", ".join([card.created[:10], *(f"{name} {version}" for name, version in card.versions.items())])),
     ]
     return [(label, text) for label, text in rows if text]
+
+
+def _imported(card: ModelCard) -> str:
+    """Return where weights of another project come from, as their importer wrote it down."""
+    told = card.training.get("imported")
+    if not isinstance(told, dict):
+        return ""
+    parts = [told.get("family"), told.get("source"), f"{told.get('statistics', '')} statistics"]
+    return ", ".join(str(part) for part in parts if part)
 
 
 def _intensity(card: ModelCard) -> str:

@@ -59,14 +59,17 @@ class Library:
 
     def models(self) -> list[LibraryModel]:
         """Return all models, the shipped ones first; an unreadable file is listed with its problem."""
+        return [_model(*item) for item in self.files()]
+
+    def files(self) -> list[tuple[str, Path, bool]]:
+        """Return (name, file, whether it ships) of all models, the shipped ones first, without opening a file."""
         own = _files(self.folder)
-        shipped = {name: path for name, path in _files(SHIPPED).items() if name not in own}
-        return [_model(*item, True) for item in shipped.items()] + [_model(*item, False) for item in own.items()]
+        shipped = [(name, path, True) for name, path in _files(SHIPPED).items() if name not in own]
+        return shipped + [(name, path, False) for name, path in own.items()]
 
     def names(self) -> list[str]:
         """Return the names, the shipped ones first, without opening a file."""
-        own = _files(self.folder)
-        return [name for name in _files(SHIPPED) if name not in own] + list(own)
+        return [name for name, _path, _shipped in self.files()]
 
     def find(self, name: str) -> Path:
         """Return the file of the model called ``name``; raises ModelError naming those that exist."""

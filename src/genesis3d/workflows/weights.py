@@ -200,6 +200,7 @@ def _card(hosted: Hosted, own: ModelCard | None, target: Network, source: str, l
         task={"name": "restoration"} if family.part == "all" else {},
         activation="sigmoid",
         intensity=family.intensity,
+        modality=family.modality,
         patch=family.patch,
         spacing=family.spacing,
         licence=licence or family.licence,

@@ -131,6 +131,26 @@ def test_a_name_is_a_model_for_restore_and_anomaly(cli: Any, tmp_path: Path) -> 
     assert (out / "report.json").is_file()
 
 
+def test_the_published_layout_goes_out_and_comes_back(cli: Any, tmp_path: Path) -> None:
+    network = UNet3d(width=2, norm="batch_statistics")
+    module = network.build(3)
+    card = ModelCard(network=network, title="ours", licence="CC0", data={"training": ["0123456789abcdef"]})
+    write_model(tmp_path / "ours.safetensors", module, card)
+    status, out, err = cli("models", "export", tmp_path / "ours.safetensors", tmp_path / "theirs.pt")
+    assert (status, out) == (0, f"saved {tmp_path / 'theirs.pt'}\nlicence: CC0\n"), err
+    assert b"0123456789abcdef" not in (tmp_path / "theirs.pt").read_bytes()
+    status, out, err = cli("models", "import", tmp_path / "theirs.pt", "--name", "theirs", "--source", "a test")
+    assert status == 0, err
+    assert "106 of 106 entries match" in out
+    assert "a test" in cli("models", "show", "theirs")[1]
+    for ours, theirs in zip(module.parameters(), read_model("theirs").module.parameters(), strict=True):
+        np.testing.assert_array_equal(ours.detach(), theirs.detach())
+    (tmp_path / "bad.pt").write_bytes(b"PK\x03\x04 no weights")
+    status, out, err = cli("models", "import", tmp_path / "bad.pt", "--name", "bad")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert not (home() / "models" / "bad.safetensors").exists()
+
+
 def test_other_projects_weights_go_through_their_importer(
     cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

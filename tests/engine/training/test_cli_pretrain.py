@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from genesis3d.cli import build_app
 from genesis3d.data.cases import Case
-from genesis3d.errors import ConfigError, RunError
+from genesis3d.errors import ConfigError, ModelError, RunError
 from genesis3d.events import Finished, Stepped, read_event
 from genesis3d.io import write_volume
+from genesis3d.networks.library import Library
 from genesis3d.training.checkpoint import read_state
 from genesis3d.training.rundir import RunDir
 from genesis3d.transforms import chain_preset
@@ -64,6 +65,19 @@ def test_a_folder_of_scans_is_trained_on_and_told_in_lines(tmp_path: Path, scans
     config = RunDir(run).config()
     assert (config["steps"], config["batch"], config["seed"]) == (2, 1, 5)
     assert config["cases"] == [str(scans)]
+
+
+def test_the_best_model_enters_the_library_under_its_name(tmp_path: Path, scans: Path, settings: Path) -> None:
+    arguments = (scans, "--config", settings, "--steps", 1, "--set", "batch=1", "--name")
+    code, said = call(*arguments, "balls", "--run-dir", tmp_path / "run")
+    assert code == 0, said
+    assert "in the library: " in said
+    best = tmp_path / "run/checkpoints/best.safetensors"
+    assert Library().find("balls").read_bytes() == best.read_bytes()
+    for name, sentence in (("balls", "is in the library already"), ("a/b", "name: expected up to 80 letters")):
+        with pytest.raises(ModelError, match=sentence):
+            call(*arguments, name, "--run-dir", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_events_as_json_lines_and_a_chain_from_a_file(tmp_path: Path, scans: Path, settings: Path) -> None:
