@@ -194,7 +194,7 @@ def _closed(storage: Storage, header: StoreHeader, state: _State, seconds: float
     if state.fatal:
         raise RunError(
             f"{storage.url}: {state.fatal}; the {len(state.records)} finished cases are kept, and the same command "
-            "goes on when there is room"
+            "goes on once that is mended"
         )
     if not state.records and not state.waiting:
         first = state.left_out[0]
