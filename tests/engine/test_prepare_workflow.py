@@ -281,6 +281,9 @@ def test_a_case_whose_process_dies_is_left_out(archive: Path, tmp_path: Path, mo
     assert left_out["name"] == "scan-3"
     assert "its process died" in left_out["reason"]
     assert report["cases"] == 1
+    # alone, it is still not allowed to take the command with it
+    again = result(prepare(config(archive, tmp_path / "out", cases=scans, jobs=2)))
+    assert [entry["name"] for entry in again["left_out"]] == ["scan-3"]
 
 
 def test_channels_and_modalities_in_one_store(tmp_path: Path) -> None:
@@ -330,6 +333,22 @@ def test_a_training_reads_a_store_and_names_a_case_that_is_lost(archive: Path, t
     assert failed.expected
     assert "expected to read case scan-" in failed.message
     assert str(tmp_path) not in failed.message
-    wrong = values | {"intensity": "minmax"}
-    (failed,) = [e for e in pretrain(PretrainConfig.parse(wrong), tmp_path / "run8") if isinstance(e, Failed)]
-    assert "intensity: expected" in failed.message
+
+
+def test_stores_and_files_in_one_configuration(archive: Path, tmp_path: Path) -> None:
+    from genesis3d.workflows.pretrain import PretrainConfig
+    from genesis3d.workflows.pretrain_setup import read_cases
+
+    result(prepare(config(archive, tmp_path / "out")))
+    given = [str(archive / "scan-0.mha"), str(tmp_path / "out")]
+
+    def read(**changes: Any) -> Any:
+        return read_cases(PretrainConfig.parse({"cases": given, "steps": 1} | changes), None, lambda: "run")
+
+    assert [case.name for case in read().cases] == [*(f"scan-{i}" for i in range(6)), "scan-0"]
+    assert read().intensity.name == "ct"
+    assert read(cases=given[1]).fingerprint == open_store(tmp_path / "out").fingerprint
+    with pytest.raises(ConfigError, match=r"intensity: expected .*'ct'.* was prepared, got .*'minmax'"):
+        read(intensity="minmax")
+    with pytest.raises(ScanError, match="found none"):
+        read(cases=str(tmp_path / "nothing.zarr"))

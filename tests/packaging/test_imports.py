@@ -9,7 +9,7 @@ import sys
 import pytest
 
 HEAVY = ["torch", "napari", "qtpy", "PyQt6", "PySide6", "SimpleITK", "pydicom", "numba", "lightning_fabric", "scipy",
-         "matplotlib"]  # fmt: skip
+         "matplotlib", "zarr", "numcodecs", "fsspec"]  # fmt: skip
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -33,6 +33,7 @@ def loaded_by(statement: str) -> set[str]:
         "from genesis3d.workflows.gallery import GalleryConfig",
         "from genesis3d.workflows.models import ImportConfig; from genesis3d.networks.library import Library; "
         "Library().models()",
+        "from genesis3d.workflows.prepare import PrepareConfig, prepare",
         "import napari_genesis.readers, napari_genesis.writers, napari_genesis.sample_data",
     ],
 )
@@ -48,5 +49,5 @@ def test_the_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for verb in ("info", "convert", "pretrain", "restore", "anomaly", "models", "gallery", "curves"):
+    for verb in ("info", "convert", "prepare", "pretrain", "restore", "anomaly", "models", "gallery", "curves"):
         assert verb in done.stdout

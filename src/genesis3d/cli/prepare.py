@@ -106,7 +106,7 @@ def _show(events: Iterator[Event]) -> None:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=not sys.stderr.isatty()) as bar:
-        task, every = bar.add_task("prepare", total=None, text=""), 1
+        task, every = bar.add_task("prepare", total=None, text="looking for scans"), 1
         for event in events:
             if event.kind == "started":
                 bar.update(task, total=event.total, completed=event.detail["already_there"])

@@ -92,7 +92,9 @@ def _under(path: Path, salt: str, skipped: list[str]) -> Iterator[Case]:
     if path.is_file():
         yield from _file(path, salt, skipped, given=True)
     elif (path / "zarr.json").is_file():
-        skipped.append(f"{path}: a store of prepared scans, which is given as such and alone")
+        skipped.append(
+            f"{path}: expected scans, got a store of prepared scans, which genesis3d pretrain takes as it is"
+        )
     elif path.is_dir():
         for folder in _folders(path):
             files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))

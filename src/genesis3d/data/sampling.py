@@ -162,7 +162,8 @@ class Sampler:
             slices.append(slice(max(start, 0), min(stop + (extra if axis == 0 else 0), n)))
             pads.append((max(-start, 0), max(stop - n, 0)))
         unit = scale.to_unit(np.ascontiguousarray(volume.data[(slice(None), *slices)]))
-        np.nan_to_num(unit, copy=False, nan=0.0)
+        if volume.data.dtype.kind == "f":
+            np.nan_to_num(unit, copy=False, nan=0.0)
         return np.pad(unit, pads, mode="edge") if any(max(pad) for pad in pads) else unit
 
     def _place(self, case: int, address: Address) -> Triple:

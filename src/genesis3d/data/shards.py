@@ -91,15 +91,20 @@ class Recent:
 
 
 class ShardReader:
-    """Reads boxes of a store's arrays; keeps 256 indices and 64 MiB of decoded chunks, however many cases there are.
+    """Reads boxes of a store's arrays; what it keeps does not grow with the number of cases.
+
+    Parameters
+    ----------
+    storage : where the arrays are
+    remembered : bytes of decoded chunks to keep: a sub-volume is read once to be judged and once to be cut
 
     Raises, on reading, OSError or ValueError with a cause for whatever is missing, damaged or of another layout.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, remembered: int = 16 * 2**20) -> None:
         self._storage = storage
         self._indices = Recent(256, lambda _: 1)
-        self._chunks = Recent(64 * 2**20, lambda chunk: int(chunk.nbytes))
+        self._chunks = Recent(remembered, lambda chunk: int(chunk.nbytes))
 
     def read(self, key: str, shape: tuple[int, ...], start: Box, stop: Box) -> NDArray[np.uint16]:
         """Return the box ``[start, stop)`` (D, H, W) of all channels of the array ``key`` of ``shape`` (C, D, H, W)."""

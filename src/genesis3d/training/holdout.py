@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Part", "Split", "hold_out"]
 
 
+NAMED = 50  # scans held out that are named one by one
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """Scans (or slabs of one) on one side of the split, in parallel; ``offset`` is a slab's first voxel in its scan."""
@@ -62,9 +65,11 @@ def hold_out(cases: LoadedCases, settings: ValidationSettings, seed: int, patch:
         raise ConfigError(f"validation: expected fewer scans held out than there are ({count}), got {len(set(held))}")
     if not held:
         return _nothing(cases)
-    rest = [i for i in range(count) if i not in held]
-    names = [cases.cases[i].name for i in held]
-    return Split(_part(cases, rest), _part(cases, held), f"{len(held)} of {count} scans: {', '.join(names)}")
+    chosen = set(held)
+    rest = [i for i in range(count) if i not in chosen]
+    names = ", ".join(cases.cases[i].name for i in held[:NAMED])
+    more = f" and {len(held) - NAMED} more" if len(held) > NAMED else ""
+    return Split(_part(cases, rest), _part(cases, held), f"{len(held)} of {count} scans: {names}{more}")
 
 
 def _index(cases: LoadedCases, name: str) -> int:

@@ -128,7 +128,7 @@ def _work(config: PrepareConfig, storage: Storage, header: StoreHeader, control:
     groups, passed_over = _groups(config)
     records = read_records(storage)
     todo = [group for group in groups if group.key not in records]
-    jobs = min(config.workers(), max(len(todo), 1))
+    jobs = config.workers()
     state = _State(records, passed_over, len(groups), len(todo))
     detail = {"name": f"{jobs} at a time", "already_there": len(groups) - len(todo), "jobs": jobs}
     yield Started(what="prepare", total=len(groups), unit="case", detail=detail)
@@ -194,7 +194,7 @@ def _closed(storage: Storage, header: StoreHeader, state: _State, seconds: float
     if state.fatal:
         raise RunError(
             f"{storage.url}: {state.fatal}; the {len(state.records)} finished cases are kept, and the same command "
-            "goes on when there is room"
+            "goes on once that is mended"
         )
     if not state.records and not state.waiting:
         first = state.left_out[0]

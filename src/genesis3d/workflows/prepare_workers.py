@@ -28,7 +28,8 @@ def prepare_all(
     """Yield what became of each case as it is done, and None now and then so that the caller can look around.
 
     Told to stop, or after a fatal outcome, the cases in flight are finished and no other is begun.  A case whose
-    process dies (killed for want of memory, say) is tried once more alone, and left out when that dies too.
+    process dies (killed for want of memory, say) is tried once more alone, and left out when that dies too; with
+    ``jobs`` 1 all is done in this process, which nothing guards.
     """
     waiting = deque(groups)
     if jobs == 1:
@@ -64,15 +65,15 @@ def _together(
     from multiprocessing import get_context
 
     flying: dict[Future[Outcome], Group] = {}
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
+    pool = ProcessPoolExecutor(min(jobs, len(waiting)), mp_context=get_context("spawn"), initializer=_begin)
     ended = False
     try:
         while flying or (waiting and not ended):
             ended = ended or control() == "stop"
             while waiting and not ended and len(flying) < jobs + 1:
-                group = waiting.popleft()
                 with _interrupts_held():
-                    flying[pool.submit(_prepare, group, settings, url)] = group
+                    flying[pool.submit(_prepare, waiting[0], settings, url)] = waiting[0]
+                waiting.popleft()
             if ended:
                 _recall(flying)
             for future in wait(list(flying), WAIT, FIRST_COMPLETED).done:

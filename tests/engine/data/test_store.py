@@ -340,6 +340,45 @@ def test_a_location_beyond_a_small_scan_is_padded_as_in_memory(cases: list[Case]
     np.testing.assert_array_equal(a.cut(location), b.cut(location))
 
 
+MEASURE = """
+import json, sys, psutil
+from genesis3d.data.sampling import Sampler, SamplingConfig
+from genesis3d.data.store import open_store
+from genesis3d.rng import Address
+loaded = open_store(sys.argv[1]).loaded()
+sampler = Sampler(SamplingConfig(patch=(16, 48, 48), rule="anywhere"), loaded.volumes, loaded.scales)
+for step in range(150):
+    sampler.cut(sampler.locate(Address(0, step)))
+process = psutil.Process()
+print(json.dumps([process.memory_info().rss, len(process.open_files()), "torch" in sys.modules]))
+"""
+
+
+def test_memory_and_open_files_do_not_grow_with_the_number_of_cases(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    make(tmp_path / "one", [case_of(thorax((64, 128, 128)))], crop=False)
+    storage = storage_at(tmp_path / "one")
+    (record,) = read_records(storage).values()
+    shard, header = storage.read(shard_name(record.key)), json.loads(storage.read(f"{record.key}/zarr.json"))
+    found = []
+    for count in (12, 60):
+        many = storage_at(tmp_path / f"{count}")
+        many.write("zarr.json", storage.read("zarr.json"))
+        for number in range(count):
+            own = record.replaced(key=f"{number:016x}", name=f"case {number}")
+            many.write(shard_name(own.key), shard)
+            many.write(f"{own.key}/zarr.json", json.dumps(header | {"attributes": {ATTRIBUTE: own.to_dict()}}).encode())
+        command = [sys.executable, "-c", MEASURE, many.url]
+        found.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    (little, _, _), (much, files, torch) = found
+    # the 48 cases more are 96 MiB of voxels
+    assert much - little < 24 * 2**20
+    assert files == 0
+    assert not torch
+
+
 def test_a_store_is_told_by_its_name_or_its_content(made: Path, tmp_path: Path) -> None:
     assert is_store(made)
     assert is_store(tmp_path / "new.zarr")
