@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from genesis3d.errors import ModelError
 from genesis3d.io import write_volume
-from genesis3d.networks import NETWORKS
+from genesis3d.networks import NETWORKS, Network
 from genesis3d.networks.card import ModelCard
 from genesis3d.networks.foreign import onnx_file
 from genesis3d.networks.model_file import LoadedModel, read_model, write_model
+from genesis3d.training import statistics as statistics_of_batches
 from genesis3d.volume import Geometry, Volume
+from genesis3d.workflows import weights_statistics
 from genesis3d.workflows.weights import export_weights, import_weights
 
 LICENCE = "academic and non-commercial use only"
@@ -91,13 +95,15 @@ def test_what_has_no_published_layout_is_refused(
     assert (tmp_path / "out").read_bytes() == b"older"
 
 
-def test_running_statistics_are_measured_on_the_scans(tmp_path: Path) -> None:
+def test_running_statistics_are_measured_on_the_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (statistics_of_batches, weights_statistics):
+        monkeypatch.setattr(module, "WINDOWS", 4)
     done = export_weights(model(tmp_path, norm="batch_statistics"), tmp_path / "out.pt")
     scan = phantom(tmp_path / "ball.nii.gz")
     stored = import_weights(done.path, batch_norm="running")
     measured = import_weights(done.path, batch_norm="running", scans=[scan])
     assert any("give scans to re-estimate" in note for note in stored.report.notes)
-    assert any("measured on 32 sub-volumes of 1 scan(s)" in note for note in measured.report.notes)
+    assert any("measured on 4 sub-volumes of 1 scan(s)" in note for note in measured.report.notes)
     assert measured.card.training["imported"]["statistics"] == "re-estimated"
     assert not measured.module.training
     statistics = import_weights(done.path, batch_norm="batch")
@@ -134,29 +140,81 @@ def test_source_and_licence_stand_in_the_card(tmp_path: Path) -> None:
     assert read_model(tmp_path / "kept.safetensors").card.licence == "CC0"
 
 
-@pytest.mark.parametrize("activation", [True, False])
-def test_onnx_agrees_with_torch_at_any_size(tmp_path: Path, activation: bool) -> None:
+class Small(Network):
+    """A user's own network: one pooling, one convolution, one doubling."""
+
+    name = "small"
+
+    @property
+    def stride(self) -> int:
+        return 2
+
+    def _module(self) -> nn.Module:
+        return nn.Sequential(nn.AvgPool3d(2), nn.Conv3d(1, 1, 3, padding=1), nn.Upsample(scale_factor=2))
+
+
+def own_model() -> LoadedModel:
+    network = Small()
+    card = ModelCard.model_construct(**dict(ModelCard(network=NETWORKS.parse("unet3d"), licence=LICENCE)))
+    card = card.model_copy(update={"network": network, "activation": "residual"})
+    return LoadedModel(network.build(1).eval(), card, Path())
+
+
+def ran(path: Path, x: torch.Tensor) -> torch.Tensor:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
+    return torch.from_numpy(onnxruntime.InferenceSession(path).run(None, {"scan": x.numpy()})[0])
+
+
+def test_onnx_of_the_published_network_agrees_at_any_size(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
     before = model(tmp_path)
-    done = export_weights(before, tmp_path / "out.onnx", "onnx", activation=activation)
-    session = onnxruntime.InferenceSession(done.path, providers=["CPUExecutionProvider"])
+    done = export_weights(before, tmp_path / "out.onnx", "onnx")
     for shape in [(1, 1, 16, 8, 24), (3, 1, 8, 16, 16)]:
         x = torch.rand(shape, generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
-            ours = before.module(x).sigmoid() if activation else before.module(x)
-        torch.testing.assert_close(torch.from_numpy(session.run(None, {"scan": x.numpy()})[0]), ours, atol=1e-4, rtol=0)
-    assert LICENCE in session.get_modelmeta().custom_metadata_map["genesis3d"]
+            torch.testing.assert_close(ran(done.path, x), before.module(x).sigmoid(), atol=1e-4, rtol=0)
     assert done.notes[-1] == LICENCE
+
+
+@pytest.mark.parametrize("activation", [True, False])
+def test_onnx_of_any_network_carries_card_and_activation(tmp_path: Path, activation: bool) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    before = own_model()
+    done = export_weights(before, tmp_path / "out.onnx", "onnx", activation=activation)
+    x = torch.rand(3, 1, 6, 2, 4, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        logits = before.module(x)
+    expected = (x + logits).clamp(0, 1) if activation else logits
+    torch.testing.assert_close(ran(done.path, x), expected, atol=1e-4, rtol=0)
+    metadata = onnxruntime.InferenceSession(done.path).get_modelmeta().custom_metadata_map
+    assert LICENCE in metadata["genesis3d"]
 
 
 def test_an_onnx_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxscript")
-    other = model(tmp_path)
     monkeypatch.setattr(onnx_file, "TOLERANCE", -1.0)
     with pytest.raises(ModelError, match="expected onnxruntime and torch to agree"):
-        export_weights(other, tmp_path / "out.onnx", "onnx")
+        export_weights(own_model(), tmp_path / "out.onnx", "onnx")
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_network_without_free_sizes_is_exported_with_fixed_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript")
+    exported = onnx_file._exported
+
+    def fixed_only(*args: Any, free: bool) -> bytes:
+        if free:
+            raise RuntimeError("sizes cannot be free")
+        return exported(*args, free=free)
+
+    monkeypatch.setattr(onnx_file, "_exported", fixed_only)
+    done = export_weights(own_model(), tmp_path / "out.onnx", "onnx")
+    assert "Sizes are fixed to a batch of 2 of (4, 6, 8) voxels (D, H, W)." in done.notes
+    assert ran(done.path, torch.rand(2, 1, 4, 6, 8)).shape == (2, 1, 4, 6, 8)
 
 
 def test_onnx_says_what_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

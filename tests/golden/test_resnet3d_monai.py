@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from genesis3d.errors import ModelError
 from genesis3d.networks.resnet3d import ResNet3d
 from genesis3d.workflows.weights import import_weights
 
@@ -89,3 +90,10 @@ def test_a_stem_for_colours_is_summed(golden: dict[str, np.ndarray], tmp_path: P
     stem = "encoder.conv1.weight"
     torch.testing.assert_close(rgb.module.state_dict()[stem], gray.module.state_dict()[stem])
     assert rgb.card.network == gray.card.network
+
+
+def test_a_resnet_of_another_depth_is_refused(golden: dict[str, np.ndarray], tmp_path: Path) -> None:
+    weights = {key: value for key, value in state(golden, 34).items() if not key.startswith("layer4.2.")}
+    torch.save(weights, tmp_path / "m.pt")
+    with pytest.raises(ModelError, match=r"m\.pt: .* a 3D ResNet of depth 10, 18, 34, 50, got blocks \(3, 4, 6, 2\)"):
+        import_weights(tmp_path / "m.pt")

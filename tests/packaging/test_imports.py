@@ -30,6 +30,7 @@ def loaded_by(statement: str) -> set[str]:
         "from genesis3d.tasks import TASKS; TASKS.names()",
         "from genesis3d.workflows.pretrain import PretrainConfig",
         "from genesis3d.workflows.anomaly import AnomalyConfig",
+        "from genesis3d.workflows.weights import export_weights, import_weights",
         "from genesis3d.workflows.gallery import GalleryConfig",
         "from genesis3d.workflows.models import ImportConfig; from genesis3d.networks.library import Library; "
         "Library().models()",

@@ -61,8 +61,8 @@ def import_weights(
     ----------
     path : torch checkpoint, Keras .h5 or safetensors
     batch_norm : ``batch`` takes the statistics of each batch, ``running`` stored ones (re-estimated on ``scans`` where
-        given), ``auto`` what the published network itself does
-    scans : scans (files, folders) to re-estimate the running statistics on
+        given), ``auto`` running ones with scans, else what the published network itself does
+    scans : scans (files, folders) or one prepared store to re-estimate the running statistics on
     network : the network to fill; None: that of the file's layout.  Its normalisation follows from the weights
     in_channels : channels of the scans; None: as the network
     source : where the file comes from, for the card
@@ -83,7 +83,7 @@ def import_weights(
     path = Path(path)
     file = read_foreign(path)
     hosted, own = host(file), _own_card(file)
-    running = _runs(batch_norm, hosted, own)
+    running = _runs(batch_norm, hosted, own) or (batch_norm == "auto" and bool(scans))
     target = _target(hosted, own, network, in_channels, running)
     fits, report = match(adapted(hosted, target), target)
     module = fill(target, fits)
@@ -196,6 +196,8 @@ def _card(hosted: Hosted, own: ModelCard | None, target: Network, source: str, l
         return own.replaced(network=target, licence=licence or own.licence)
     return ModelCard(
         title=family.title if not source else f"{family.title}, {source}"[:200],
+        description="Weights of another project, translated into a network of this one.",
+        limits="" if family.part == "all" else "Not all of the network has learnt anything: fine-tune it before use.",
         network=target,
         task={"name": "restoration"} if family.part == "all" else {},
         activation="sigmoid",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesis3d.data.cases import find_cases, load_cases
+from genesis3d.data.cases import LoadedCases, find_cases, load_cases
 from genesis3d.data.sampling import Sampler, SamplingConfig
+from genesis3d.data.store import is_store, open_store
 from genesis3d.errors import ModelError
 from genesis3d.training.pairs import PairMaker
 from genesis3d.training.statistics import WINDOWS, measure_statistics
@@ -25,7 +27,7 @@ _BATCH = 2
 
 
 def re_estimate(module: nn.Module, card: ModelCard, scans: Sequence[str | Path]) -> list[str]:
-    """Set the running statistics of ``module`` to those over sub-volumes of ``scans``, untransformed.
+    """Set the running statistics of ``module`` to those over untransformed sub-volumes of ``scans`` (or one store).
 
     Returns sentences to be said.
 
@@ -36,9 +38,7 @@ def re_estimate(module: nn.Module, card: ModelCard, scans: Sequence[str | Path])
     """
     import torch
 
-    found = find_cases([str(scan) for scan in scans])
-    every = max(1, -(-len(found) // _SCANS))
-    loaded = load_cases(found[::every], card.intensity)
+    loaded = _loaded(card, [str(scan) for scan in scans])
     channels = loaded.volumes[0].channels
     if channels != card.network.in_channels:
         raise ModelError(f"expected scans of {card.network.in_channels} channel(s) for the network, got {channels}")
@@ -47,7 +47,23 @@ def re_estimate(module: nn.Module, card: ModelCard, scans: Sequence[str | Path])
     measure_statistics(_with_target(module), pairs, torch.device("cpu"), half=False)
     module.eval()
     said = f"Running statistics were measured on {WINDOWS} sub-volumes of {len(loaded)} scan(s)."
-    return [said, *found.skipped, *loaded.warnings, *sampler.warnings]
+    return [said, *loaded.warnings, *sampler.warnings]
+
+
+def _loaded(card: ModelCard, scans: Sequence[str]) -> LoadedCases:
+    """Return some of the scans, evenly spread, mapped as the card says; of a store, all: it is read box by box."""
+    if len(scans) == 1 and is_store(scans[0]):
+        stored = open_store(scans[0]).loaded()
+        if stored.intensity != card.intensity:
+            raise ModelError(
+                f"{scans[0]}: expected scans prepared by {card.intensity.to_dict()}, as the weights want them, got "
+                f"{stored.intensity.to_dict()}"
+            )
+        return stored
+    found = find_cases(scans)
+    every = max(1, -(-len(found) // _SCANS))
+    loaded = load_cases(found[::every], card.intensity)
+    return replace(loaded, warnings=(*found.skipped, *loaded.warnings))
 
 
 def _with_target(module: nn.Module) -> nn.Module:

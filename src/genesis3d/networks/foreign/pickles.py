@@ -21,6 +21,8 @@ _ALLOWED = re.compile(
     r"|torch (\w+Storage|Size|device|float\w*|int\w*|uint8|bool|bfloat16)"
     r"|torch\._utils _rebuild_(tensor|tensor_v2|parameter)"
     r"|torch\.(storage (Untyped|Typed)Storage|nn\.parameter Parameter)"
+    # a number of numpy beside the weights, such as the best loss; torch_file says which types
+    r"|numpy(\.(_core|core)\.multiarray scalar| dtype)|_codecs encode"
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from genesis3d.errors import ModelError
+from genesis3d.errors import ConfigError
 from genesis3d.networks.resnet3d import BLOCKS, ResNet3d
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ def resnet_of(tensors: Mapping[str, Tensor], *, dilated: bool, stem_stride: int)
 
     Raises
     ------
-    ModelError
+    ConfigError
         For numbers of blocks other than those of depth 10, 18, 34 and 50.
     """
     blocks = tuple(_blocks(tensors, stage) for stage in _STAGES)
     bottleneck = "layer1.0.conv3.weight" in tensors
     depth = next((d for d, (n, wide) in BLOCKS.items() if n == blocks and wide == bottleneck), None)
     if depth is None:
-        raise ModelError(f"expected a 3D ResNet of depth {', '.join(map(str, BLOCKS))}, got blocks {blocks}")
+        raise ConfigError(f"expected a 3D ResNet of depth {', '.join(map(str, BLOCKS))}, got blocks {blocks}")
     network = ResNet3d.parse(
         {
             "depth": depth,

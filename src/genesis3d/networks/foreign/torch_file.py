@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,27 @@ def read_torch(path: Path, size: int) -> dict[Any, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on old formats; what matters is checked here
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with _with_numbers():
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch names a damaged file by many exceptions
         reason = " ".join(str(error).split()).split(". ")[0][:160]
         raise ModelError(f"{path}: expected whole plain weights, got a file that torch refuses ({reason})") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: expected a dictionary of weights, got {type(content).__name__}")
     return content
+
+
+def _with_numbers() -> AbstractContextManager[object]:
+    """Let torch read plain numbers of numpy, which trainers keep beside the weights (the best loss)."""
+    import numpy as np
+    import torch
+    from numpy._core.multiarray import scalar
+
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
+        return nullcontext()  # it cannot be told under which names numpy's older versions pickle them
+    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
+    names = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return torch.serialization.safe_globals([np.dtype, *kinds, *names])
 
 
 def _check_archive(path: Path, size: int) -> None:

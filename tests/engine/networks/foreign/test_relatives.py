@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -56,6 +57,11 @@ def test_old_and_half_precision_files_are_read(weights: dict[str, Tensor], tmp_p
     imported = import_weights(tmp_path / "old.pt")
     assert imported.report.share == 1.0
     assert next(imported.module.parameters()).dtype == torch.float32
+
+
+def test_numbers_of_numpy_beside_the_weights_do_no_harm(weights: dict[str, Tensor], tmp_path: Path) -> None:
+    content = {"state_dict": weights, "best_loss": np.float64(0.3), "epoch": np.int64(3)}
+    assert import_weights(file(tmp_path, content)).report.share == 1.0
 
 
 def test_transvw_leaves_its_head_out(weights: dict[str, Tensor], tmp_path: Path) -> None:
