@@ -23,6 +23,7 @@ from napari_genesis.widgets.closing import ask_go_on
 from napari_genesis.widgets.pretrain.banner import Banner
 from napari_genesis.widgets.pretrain.cases import CaseList
 from napari_genesis.widgets.pretrain.inputs import case_paths, extended, known_intensity, prepare_run, start_prepared
+from napari_genesis.widgets.pretrain.learnt import LearntView
 from napari_genesis.widgets.pretrain.runs import RunList, free_name, live_runs
 from napari_genesis.widgets.pretrain.settings import DEFAULT, PretrainSettings
 from napari_genesis.widgets.pretrain.view import TrainingView, end_sentence, kill_button
@@ -159,6 +160,17 @@ class PretrainDock(Dock):
         self.runs.resumed.connect(self.resume)
         self.runs.failed.connect(self.show_error)
         self.results.addWidget(fold("Runs", self.runs, "runs-fold", is_open=True))
+        self.learnt = LearntView(self.viewer, self.picker())
+        self.learnt.started.connect(self.tend)
+        self.learnt_fold = fold("What was learnt", self.learnt, "learnt-fold")
+        self.results.addWidget(self.learnt_fold)
+        self.view.learnt.connect(self._show_learnt)
+
+    def _show_learnt(self, run: Path) -> None:
+        """Open the gallery for the best model of ``run``."""
+        self.learnt_fold.expand(animate=False)
+        self.learnt.show_run(run)
+        QTimer.singleShot(0, self._scroll_to_learnt)
 
     def _find_devices(self) -> None:
         if known_devices():
@@ -198,9 +210,15 @@ class PretrainDock(Dock):
         if isinstance(event, Started | Validated):
             self.runs.refresh()
 
+    def _scroll_to(self, widget: QWidget) -> None:
+        """Let ``widget`` and what follows it be seen without scrolling."""
+        self.scroll.verticalScrollBar().setValue(widget.y() - 8)
+
     def _scroll_to_progress(self) -> None:
-        """Let the progress, the curves and the samples be seen without scrolling."""
-        self.scroll.verticalScrollBar().setValue(self.primary.y() - 8)
+        self._scroll_to(self.primary)
+
+    def _scroll_to_learnt(self) -> None:
+        self._scroll_to(self.learnt_fold)
 
     def _on_samples_box(self, on: bool) -> None:
         self.store.put("samples", on)
@@ -271,6 +289,8 @@ class PretrainDock(Dock):
         super()._on_theme(event)
         if hasattr(self, "view"):
             self.view.plot.set_theme(self.viewer.theme)
+        if hasattr(self, "learnt"):
+            self.learnt.follow_theme()
 
     # going away
 
