@@ -12,18 +12,21 @@ import torch
 from qtpy.QtCore import QCoreApplication, QEvent, Qt
 
 from genesis3d.intensity import CtIntensity
+from genesis3d.io import write_volume
 from genesis3d.networks.model_file import ModelCard, write_model
 from genesis3d.networks.unet3d import UNet3d
+from genesis3d.transforms import chain_preset
 from genesis3d.volume import Geometry, Volume
 from genesis3d.workflows import gallery_rows
-from genesis3d.workflows.pretrain_config import PRETRAIN_PRESETS, PretrainConfig
+from genesis3d.workflows.prepare import PrepareConfig, prepare
+from genesis3d.workflows.pretrain_config import PRETRAIN_PRESETS, SCHEMES, PretrainConfig
 from napari_genesis import devices
 from napari_genesis.jobs import ThreadJob
 from napari_genesis.layers import add_volume, volume_from_layer
 from napari_genesis.widgets.pretrain.dock import PretrainDock
 from napari_genesis.widgets.pretrain.learnt_rows import Picture
 from napari_genesis.widgets.pretrain.learnt_work import grey, warm
-from napari_genesis.widgets.shared import runs_folder
+from napari_genesis.widgets.shared import current_pretrain_config, runs_folder
 
 NETWORK = UNet3d(width=2, norm="none")
 SETTINGS = gallery_rows.GallerySettings
@@ -264,7 +267,7 @@ def test_every_setting_is_in_the_form_or_has_its_own_widget(dock) -> None:
     form = dock.config_form
     groups, loose = set(form.more.groups), set(form.more.loose.names())
     by_hand = {"schema_version", "cases", "intensity", "chain", "network", "start", "steps", "minutes", "device",
-               "precision"}  # fmt: skip
+               "precision", "strategy"}  # fmt: skip
     assert groups | loose | by_hand == set(PretrainConfig.model_fields)
     assert {"averaging", "recovery", "task"} <= groups
     field = form.more.groups["averaging"].field("decay")
@@ -289,3 +292,39 @@ def test_an_intensity_of_its_own_stays(dock) -> None:
     config = PretrainConfig(steps=3, intensity=CtIntensity(low=-900, high=400))
     dock.config_form.set_config(config)
     assert dock.config_form.config().intensity == config.intensity
+
+
+def test_every_scheme_of_the_paper_can_be_picked(dock) -> None:
+    form = dock.config_form
+    for scheme, chain in SCHEMES.items():
+        form.chain.setCurrentText(scheme)
+        form.chain.activated.emit(form.chain.currentIndex())
+        assert form.config().chain == chain_preset(chain)
+    form.set_config(form.config().replaced(chain=chain_preset("gentle")))
+    assert form.chain.currentText() == "gentle"
+    form.set_config(form.config().replaced(chain=chain_preset("default")))
+    assert form.chain.currentText() == "combined"
+
+
+def test_a_prepared_store_is_one_entry(dock, qtbot, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_volume(scan(name), tmp_path / f"{name}.mha")
+    store = tmp_path / "store.zarr"
+    scans = tuple(str(tmp_path / f"{name}.mha") for name in "ab")
+    assert list(prepare(PrepareConfig(cases=scans, out=str(store), jobs=1)))
+    dock.cases.add_paths([str(store), str(tmp_path / "a.mha")])
+    qtbot.waitUntil(lambda: len(dock.cases.entries) == 2 and not dock.cases.reading, timeout=60000)
+    by_name = {entry.name: entry for entry in dock.cases.entries}
+    entry = by_name["store"]
+    assert (entry.path, entry.count) == (str(store), 2)
+    assert entry.picture.shape == (40, 40)
+    assert entry.picture.max() > 50
+    assert "store of 2 scans" in dock.cases.list.item(dock.cases.entries.index(entry)).text()
+    assert dock.cases.summary.text().startswith("3 cases")
+    assert str(store) in current_pretrain_config().cases
+    dock.cases.add_paths([str(store)])
+    qtbot.waitUntil(lambda: not dock.cases.reading, timeout=60000)
+    assert len(dock.cases.entries) == 2
+    (tmp_path / "no.zarr").mkdir()
+    dock.cases.add_paths([str(tmp_path / "no.zarr")])
+    qtbot.waitUntil(lambda: "expected a store" in dock.status.error.text(), timeout=60000)

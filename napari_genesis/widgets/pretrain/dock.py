@@ -18,11 +18,16 @@ from genesis3d.training.rundir import RunDir
 from genesis3d.workflows.pretrain_config import PretrainConfig
 from napari_genesis.devices import known_devices, probe
 from napari_genesis.jobs import JobState, RunFollower, ThreadJob
-from napari_genesis.run_files import write_config
-from napari_genesis.widgets.closing import ask_go_on
+from napari_genesis.widgets.closing import settle
 from napari_genesis.widgets.pretrain.banner import Banner
 from napari_genesis.widgets.pretrain.cases import CaseList
-from napari_genesis.widgets.pretrain.inputs import case_paths, extended, known_intensity, prepare_run, start_prepared
+from napari_genesis.widgets.pretrain.inputs import (
+    case_paths,
+    extend_finished,
+    known_intensity,
+    prepare_run,
+    start_prepared,
+)
 from napari_genesis.widgets.pretrain.learnt import LearntView
 from napari_genesis.widgets.pretrain.runs import RunList, free_name, live_runs
 from napari_genesis.widgets.pretrain.settings import DEFAULT, PretrainSettings
@@ -126,9 +131,7 @@ class PretrainDock(Dock):
             return
         self.show_error("")
         try:
-            if RunDir(run).state() == "finished":
-                stored = PretrainConfig.parse(RunDir(run).config(), run.name)
-                write_config(run, extended(stored, self.config_form.config()))
+            extend_finished(run, self.config_form.config())
         except (GenesisError, OSError) as error:
             self.show_error(str(error))
             return
@@ -153,7 +156,7 @@ class PretrainDock(Dock):
 
     def _make_results(self) -> None:
         self.view = TrainingView(self.viewer)
-        self.view.samples_box.toggled.connect(self._on_samples_box)
+        self.view.samples_box.toggled.connect(partial(self.store.put, "samples"))
         self.results.addWidget(self.view)
         self.runs = RunList(runs_folder())
         self.runs.opened.connect(self.attach)
@@ -210,18 +213,12 @@ class PretrainDock(Dock):
         if isinstance(event, Started | Validated):
             self.runs.refresh()
 
-    def _scroll_to(self, widget: QWidget) -> None:
-        """Let ``widget`` and what follows it be seen without scrolling."""
-        self.scroll.verticalScrollBar().setValue(widget.y() - 8)
-
     def _scroll_to_progress(self) -> None:
-        self._scroll_to(self.primary)
+        """Let the progress, the curves and the samples be seen without scrolling."""
+        self.scroll.verticalScrollBar().setValue(self.primary.y() - 8)
 
     def _scroll_to_learnt(self) -> None:
-        self._scroll_to(self.learnt_fold)
-
-    def _on_samples_box(self, on: bool) -> None:
-        self.store.put("samples", on)
+        self.scroll.verticalScrollBar().setValue(self.learnt_fold.y() - 8)
 
     def on_ended(self, state: JobState) -> None:
         """Say how the training ended; a preparation that ended is followed by the training itself."""
@@ -257,7 +254,7 @@ class PretrainDock(Dock):
 
     def _on_settings(self) -> None:
         try:
-            self.store.put("config", self.config_form.config().to_dict())
+            self.config_form.remember(self.store)
         except GenesisError as error:
             self.show_error(str(error))
             return
@@ -271,12 +268,7 @@ class PretrainDock(Dock):
 
     def _recall(self) -> None:
         self.view.samples_box.setChecked(bool(self.store.get("samples", True)))
-        values = self.store.get("config")
-        if isinstance(values, dict):
-            try:
-                self.config_form.set_config(PretrainConfig.parse(values | {"cases": []}))
-            except GenesisError:
-                self.store.clear()  # of another version
+        self.config_form.recall(self.store)
 
     def reset(self) -> None:
         """Return all settings to their defaults; the cases stay."""
@@ -296,16 +288,12 @@ class PretrainDock(Dock):
 
     def may_close(self) -> None:
         """Ask, where somebody can be asked, whether the training goes on without napari; else it stops and saves."""
+        if self._trains():
+            settle(self, self.follower, self.answer_on_close)
+
+    def _trains(self) -> bool:
         follower = self.follower
-        if follower is None or not (follower.running and follower.state.active):
-            return
-        answer = self.answer_on_close
-        if answer is None:
-            answer = ask_go_on(self, follower.run_dir.name)
-        if answer == "go on":
-            follower.leave_running = True
-        else:
-            follower.stop()
+        return follower is not None and follower.running and follower.state.active
 
     def shutdown(self) -> None:
         """Stop and save what runs, unless it was said to go on, and take the sample layers away."""
@@ -313,6 +301,6 @@ class PretrainDock(Dock):
             return
         self.view.close_view()
         follower = self.follower
-        if follower is not None and follower.running and follower.state.active and not follower.leave_running:
+        if self._trains() and not follower.leave_running:
             show_info(f"'{follower.run_dir.name}' is being stopped and saved, as its dock is gone; it can be resumed.")
         super().shutdown()

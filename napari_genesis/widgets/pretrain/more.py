@@ -18,9 +18,9 @@ from napari_genesis.widgets.shared import runs_folder
 
 __all__ = ["MoreSettings", "StartPicker"]
 
-# What the dock shows by other means.
+# What the dock shows by other means; and a training from the dock is one process, which needs no strategy.
 ELSEWHERE = {"schema_version", "cases", "intensity", "chain", "network", "start", "steps", "minutes", "device",
-             "precision"}  # fmt: skip
+             "precision", "strategy"}  # fmt: skip
 SCRATCH = "random weights"
 
 

@@ -21,21 +21,21 @@ from superqt import QLabeledSlider
 
 from genesis3d.errors import GenesisError
 from genesis3d.intensity import INTENSITIES, Intensity
-from genesis3d.transforms import CHAIN_PRESETS, Chain, chain_preset
+from genesis3d.transforms import Chain, chain_preset
 from genesis3d.workflows.pretrain_config import PRETRAIN_PRESETS, PretrainConfig
 from napari_genesis.devices import Device
 from napari_genesis.fields import wheel_needs_focus
 from napari_genesis.run_files import training_threads
 from napari_genesis.widgets.parts import side_by_side
+from napari_genesis.widgets.pretrain.chain_combo import FROM_FILE, FROM_PREVIEW, ChainCombo
 from napari_genesis.widgets.pretrain.inputs import training_memory
 from napari_genesis.widgets.pretrain.more import MoreSettings
 from napari_genesis.widgets.pretrain.sizes import NetworkSizes
-from napari_genesis.widgets.shared import current_chain
+from napari_genesis.widgets.shared import Store, current_chain
 from napari_genesis.widgets.status import memory
 
 __all__ = ["DEFAULT", "PretrainSettings"]
 
-FROM_PREVIEW, FROM_FILE = "from the Preview dock", "from a YAML file ..."
 DEFAULT = PRETRAIN_PRESETS["quick"]
 # What may differ from a preset without it being another: where and on what it runs.
 INCIDENTAL = ("cases", "device", "precision", "threads", "seed", "start", "licence")
@@ -95,7 +95,7 @@ class PretrainSettings(QObject):
         self.more.set_config(config)
         self.network.set_value(config.network)
         self._intensity = config.intensity
-        self._set_chain(config.chain, self._name_of(config.chain))
+        self._set_chain(config.chain, self.chain.name_of(config.chain))
         self._choose_device(config.device)
         self.precision.setCurrentIndex(self.precision.findData(config.precision))
         names = INTENSITIES.names()
@@ -108,6 +108,19 @@ class PretrainSettings(QObject):
             self.minutes.setValue(round(config.minutes))
         self.blockSignals(False)
         self._tell()
+
+    def remember(self, store: Store) -> None:
+        """Keep the settings; raises ConfigError when they do not fit together."""
+        store.put("config", self.config().to_dict())
+
+    def recall(self, store: Store) -> None:
+        """Show the settings kept; those of another version are forgotten."""
+        values = store.get("config")
+        if isinstance(values, dict):
+            try:
+                self.set_config(PretrainConfig.parse(values | {"cases": []}))
+            except GenesisError:
+                store.clear()
 
     def set_devices(self, devices: tuple[Device, ...]) -> None:
         """Offer the devices found."""
@@ -148,9 +161,7 @@ class PretrainSettings(QObject):
         self.name.setToolTip("name of the run's folder; leave empty for a number.  No patient's name, please.")
         self.facts = QLabel(objectName="network-facts", wordWrap=True)
         self.facts.setStyleSheet("font-size: 8pt")
-        self.chain = QComboBox(objectName="chain")
-        self.chain.addItems([*CHAIN_PRESETS, FROM_PREVIEW, FROM_FILE])
-        self.chain.setToolTip("the transformations that the network learns to undo")
+        self.chain = ChainCombo()
         self.chain.activated.connect(self._on_chain)
         self.device = QComboBox(objectName="device")
         self.device.addItem("auto", "auto")
@@ -165,7 +176,7 @@ class PretrainSettings(QObject):
         self.intensity.addItems(["by modality", *(n for n in INTENSITIES.names() if n != "window")])
         self.intensity.setToolTip(PretrainConfig.model_fields["intensity"].description or "")
         self.intensity.currentIndexChanged.connect(self._tell)
-        for combo in (self.preset, self.chain, self.device, self.precision, self.intensity):
+        for combo in (self.preset, self.device, self.precision, self.intensity):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             combo.setMinimumContentsLength(6)
             wheel_needs_focus(combo)
@@ -235,7 +246,7 @@ class PretrainSettings(QObject):
         self.device.setCurrentIndex(index)
 
     def _on_chain(self, *_: object) -> None:
-        choice = self.chain.currentText()
+        choice = self.chain.choice()
         if choice == FROM_FILE:
             path, _filter = QFileDialog.getOpenFileName(None, "Chain of transformations", "", "YAML (*.yaml *.yml)")
             self.load_chain(path)
@@ -243,7 +254,9 @@ class PretrainSettings(QObject):
             chain = current_chain()
             if chain is None:
                 self.failed.emit("open the Preview dock first: its chain is then taken from there")
-            self._set_chain(chain or self._chain, FROM_PREVIEW if chain is not None else self._name_of(self._chain))
+            self._set_chain(
+                chain or self._chain, FROM_PREVIEW if chain is not None else self.chain.name_of(self._chain)
+            )
         else:
             self._set_chain(chain_preset(choice), choice)
         self._tell()
@@ -257,24 +270,17 @@ class PretrainSettings(QObject):
                 return
         except GenesisError as error:
             self.failed.emit(str(error))
-        self._set_chain(self._chain, self._name_of(self._chain))
+        self._set_chain(self._chain, self.chain.name_of(self._chain))
 
     def _chain_now(self) -> Chain:
         """The chain chosen; that of the Preview dock as it stands at this moment."""
-        if self.chain.currentText() == FROM_PREVIEW:
+        if self.chain.choice() == FROM_PREVIEW:
             self._chain = current_chain() or self._chain
         return self._chain
 
     def _set_chain(self, chain: Chain, name: str) -> None:
         self._chain = chain
-        index = self.chain.findText(name)
-        if index < 0:
-            self.chain.insertItem(0, name)
-            index = 0
-        self.chain.setCurrentIndex(index)
-
-    def _name_of(self, chain: Chain) -> str:
-        return next((name for name, preset in CHAIN_PRESETS.items() if preset == chain), "own chain")
+        self.chain.choose(name)
 
 
 def _preset_of(config: PretrainConfig) -> int:
