@@ -6,9 +6,10 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QMessageBox, QWidget
 
+from napari_genesis.jobs import RunFollower
 from napari_genesis.widgets.parts import main_window
 
-__all__ = ["ask_go_on"]
+__all__ = ["ask_go_on", "settle"]
 
 SECONDS = 30
 
@@ -50,3 +51,11 @@ def ask_go_on(dock: QWidget, name: str) -> str:
     answer = "go on" if question.clickedButton() is question.go_on else "stop"
     question.deleteLater()
     return answer
+
+
+def settle(dock: QWidget, follower: RunFollower, answer: str | None) -> None:
+    """Let the training of ``follower`` go on without napari, or stop it, as ``answer`` says; None asks."""
+    if (answer or ask_go_on(dock, follower.run_dir.name)) == "go on":
+        follower.leave_running = True
+    else:
+        follower.stop()

@@ -126,10 +126,10 @@ def test_models_must_share_their_intensities_and_fit() -> None:
 
 
 def test_the_picture_is_one_and_names_no_scan(rows: list[Row]) -> None:
-    ready = get_ready(ct(), {"same": model(), "half": model("linear", bias=0.5)}, GallerySettings(patch=PATCH))
-    png = gallery_picture(ready, rows)
-    assert png.startswith(b"\x89PNG")
+    ready = get_ready(ct(), {"same": model()}, GallerySettings(patch=PATCH)).frame
     few = rows[:2]
+    png = gallery_picture(ready, rows[:4])
+    assert png.startswith(b"\x89PNG")
     assert gallery_picture(ready, few) == gallery_picture(ready, few)
     with mpl.rc_context({"svg.fonttype": "none"}):
         text = gallery_picture(ready, few, ".svg").decode()

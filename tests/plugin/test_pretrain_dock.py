@@ -143,7 +143,7 @@ def test_a_flat_layer_is_refused_in_a_sentence(dock) -> None:
 
 def test_settings_and_configuration_both_ways(dock) -> None:
     form = dock.config_form
-    form._size_buttons["L"].click()
+    form.network.buttons["L"].click()
     form.steps.setValue(77)
     form.chain.setCurrentText("paper")
     form.chain.activated.emit(form.chain.currentIndex())

@@ -76,22 +76,22 @@ class CaseList(QWidget):
         self.list.setIconSize(QSize(EDGE, EDGE))
         self.list.setFixedHeight(112)
         self.list.setSelectionMode(QListWidget.SelectionMode.ExtendedSelection)
-        self.list.setToolTip("scans to learn from; drop files or folders here")
+        self.list.setToolTip("scans to learn from; drop files, folders or stores here")
         self.list.dropped.connect(self.add_paths)
         self.summary = QLabel(objectName="case-summary", wordWrap=True)
         self.summary.setStyleSheet("font-size: 8pt")
         buttons = QGridLayout()
-        for column, (name, text, slot) in enumerate(
-            (
-                ("add-layers", "Add selected layers", self.add_selected_layers),
-                ("add-files", "Files ...", self._ask_files),
-                ("add-folder", "Folder ...", self._ask_folder),
-                ("remove-case", "Remove", self.remove_selected),
-            )
+        for name, text, slot, tip, place in (
+            ("add-layers", "Add selected layers", self.add_selected_layers, "image layers of the viewer", (0, 0, 1, 4)),
+            ("remove-case", "Remove", self.remove_selected, "from the list; nothing is deleted", (0, 4, 1, 2)),
+            ("add-files", "Files ...", self._ask_files, "scans, or a zip of a DICOM series", (1, 0, 1, 2)),
+            ("add-folder", "Folder ...", self._ask_folder, "of scans, or of DICOM files", (1, 2, 1, 2)),
+            ("add-store", "Store ...", self._ask_store, "scans prepared by genesis3d prepare", (1, 4, 1, 2)),
         ):
             button = QPushButton(text, objectName=name)
+            button.setToolTip(tip)
             button.clicked.connect(slot)
-            buttons.addWidget(button, 0, column)
+            buttons.addWidget(button, *place)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -201,13 +201,13 @@ class CaseList(QWidget):
             item.setIcon(QIcon(QPixmap.fromImage(image)))
 
     def _update_summary(self) -> None:
-        count = len(self._entries)
+        count = sum(entry.count or 1 for entry in self._entries)
         if not count:
             hint = "looking for scans ..." if self.reading else "Add layers, or drop scans or folders here."
             self.summary.setText(hint)
             return
         voxels = sum(entry.voxels or 0 for entry in self._entries)
-        parts = [f"{count} case{'s' * (count != 1)}", f"{voxels / 1e6:.{1 if voxels < 1e7 else 0}f} million voxels"]
+        parts = [f"{count:,} case{'s' * (count != 1)}", f"{voxels / 1e6:.{1 if voxels < 1e7 else 0}f} million voxels"]
         if any(entry.voxels is None for entry in self._entries):
             parts[1] += " and more" if not self.reading else " so far"
         copies = self.bytes_to_copy()
@@ -221,4 +221,8 @@ class CaseList(QWidget):
 
     def _ask_folder(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Add a folder of scans, or a DICOM folder")
+        self.add_paths([path] if path else [])
+
+    def _ask_store(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Add a store of prepared scans (a folder NAME.zarr)")
         self.add_paths([path] if path else [])

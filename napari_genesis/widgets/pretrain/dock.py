@@ -18,11 +18,17 @@ from genesis3d.training.rundir import RunDir
 from genesis3d.workflows.pretrain_config import PretrainConfig
 from napari_genesis.devices import known_devices, probe
 from napari_genesis.jobs import JobState, RunFollower, ThreadJob
-from napari_genesis.run_files import write_config
-from napari_genesis.widgets.closing import ask_go_on
+from napari_genesis.widgets.closing import settle
 from napari_genesis.widgets.pretrain.banner import Banner
 from napari_genesis.widgets.pretrain.cases import CaseList
-from napari_genesis.widgets.pretrain.inputs import case_paths, extended, known_intensity, prepare_run, start_prepared
+from napari_genesis.widgets.pretrain.inputs import (
+    case_paths,
+    extend_finished,
+    known_intensity,
+    prepare_run,
+    start_prepared,
+)
+from napari_genesis.widgets.pretrain.learnt import LearntView
 from napari_genesis.widgets.pretrain.runs import RunList, free_name, live_runs
 from napari_genesis.widgets.pretrain.settings import DEFAULT, PretrainSettings
 from napari_genesis.widgets.pretrain.view import TrainingView, end_sentence, kill_button
@@ -125,9 +131,7 @@ class PretrainDock(Dock):
             return
         self.show_error("")
         try:
-            if RunDir(run).state() == "finished":
-                stored = PretrainConfig.parse(RunDir(run).config(), run.name)
-                write_config(run, extended(stored, self.config_form.config()))
+            extend_finished(run, self.config_form.config())
         except (GenesisError, OSError) as error:
             self.show_error(str(error))
             return
@@ -152,13 +156,24 @@ class PretrainDock(Dock):
 
     def _make_results(self) -> None:
         self.view = TrainingView(self.viewer)
-        self.view.samples_box.toggled.connect(self._on_samples_box)
+        self.view.samples_box.toggled.connect(partial(self.store.put, "samples"))
         self.results.addWidget(self.view)
         self.runs = RunList(runs_folder())
         self.runs.opened.connect(self.attach)
         self.runs.resumed.connect(self.resume)
         self.runs.failed.connect(self.show_error)
         self.results.addWidget(fold("Runs", self.runs, "runs-fold", is_open=True))
+        self.learnt = LearntView(self.viewer, self.picker())
+        self.learnt.started.connect(self.tend)
+        self.learnt_fold = fold("What was learnt", self.learnt, "learnt-fold")
+        self.results.addWidget(self.learnt_fold)
+        self.view.learnt.connect(self._show_learnt)
+
+    def _show_learnt(self, run: Path) -> None:
+        """Open the gallery for the best model of ``run``."""
+        self.learnt_fold.expand(animate=False)
+        self.learnt.show_run(run)
+        QTimer.singleShot(0, self._scroll_to_learnt)
 
     def _find_devices(self) -> None:
         if known_devices():
@@ -202,8 +217,8 @@ class PretrainDock(Dock):
         """Let the progress, the curves and the samples be seen without scrolling."""
         self.scroll.verticalScrollBar().setValue(self.primary.y() - 8)
 
-    def _on_samples_box(self, on: bool) -> None:
-        self.store.put("samples", on)
+    def _scroll_to_learnt(self) -> None:
+        self.scroll.verticalScrollBar().setValue(self.learnt_fold.y() - 8)
 
     def on_ended(self, state: JobState) -> None:
         """Say how the training ended; a preparation that ended is followed by the training itself."""
@@ -239,7 +254,7 @@ class PretrainDock(Dock):
 
     def _on_settings(self) -> None:
         try:
-            self.store.put("config", self.config_form.config().to_dict())
+            self.config_form.remember(self.store)
         except GenesisError as error:
             self.show_error(str(error))
             return
@@ -253,12 +268,7 @@ class PretrainDock(Dock):
 
     def _recall(self) -> None:
         self.view.samples_box.setChecked(bool(self.store.get("samples", True)))
-        values = self.store.get("config")
-        if isinstance(values, dict):
-            try:
-                self.config_form.set_config(PretrainConfig.parse(values | {"cases": []}))
-            except GenesisError:
-                self.store.clear()  # of another version
+        self.config_form.recall(self.store)
 
     def reset(self) -> None:
         """Return all settings to their defaults; the cases stay."""
@@ -271,21 +281,19 @@ class PretrainDock(Dock):
         super()._on_theme(event)
         if hasattr(self, "view"):
             self.view.plot.set_theme(self.viewer.theme)
+        if hasattr(self, "learnt"):
+            self.learnt.follow_theme()
 
     # going away
 
     def may_close(self) -> None:
         """Ask, where somebody can be asked, whether the training goes on without napari; else it stops and saves."""
+        if self._trains():
+            settle(self, self.follower, self.answer_on_close)
+
+    def _trains(self) -> bool:
         follower = self.follower
-        if follower is None or not (follower.running and follower.state.active):
-            return
-        answer = self.answer_on_close
-        if answer is None:
-            answer = ask_go_on(self, follower.run_dir.name)
-        if answer == "go on":
-            follower.leave_running = True
-        else:
-            follower.stop()
+        return follower is not None and follower.running and follower.state.active
 
     def shutdown(self) -> None:
         """Stop and save what runs, unless it was said to go on, and take the sample layers away."""
@@ -293,6 +301,6 @@ class PretrainDock(Dock):
             return
         self.view.close_view()
         follower = self.follower
-        if follower is not None and follower.running and follower.state.active and not follower.leave_running:
+        if self._trains() and not follower.leave_running:
             show_info(f"'{follower.run_dir.name}' is being stopped and saved, as its dock is gone; it can be resumed.")
         super().shutdown()

@@ -15,6 +15,7 @@ from qtpy.compat import isalive
 from genesis3d.errors import ConfigError, GenesisError, RunError
 from genesis3d.events import Control, Event, Finished, Started, Stepped, Warned
 from genesis3d.intensity import CtIntensity, Intensity
+from genesis3d.training.rundir import RunDir
 from genesis3d.volume import Volume
 from genesis3d.workflows.pretrain_config import PretrainConfig
 from napari_genesis.jobs import JobState
@@ -25,6 +26,7 @@ from napari_genesis.widgets.status import memory
 __all__ = [
     "case_paths",
     "equals_its_file",
+    "extend_finished",
     "extended",
     "known_intensity",
     "prepare_cases",
@@ -150,3 +152,16 @@ def extended(config: PretrainConfig, more: PretrainConfig) -> PretrainConfig:
     if config.steps is not None:
         return config.replaced(steps=config.steps + (more.steps or config.steps))
     return config.replaced(minutes=(config.minutes or 0) + (more.minutes or config.minutes or 0))
+
+
+def extend_finished(run: Path, more: PretrainConfig) -> None:
+    """Put the budget of ``more`` on top of that of a run that used its own; any other run stays as it is.
+
+    Raises
+    ------
+    GenesisError, OSError
+        When the run's configuration cannot be read or written.
+    """
+    directory = RunDir(run)
+    if directory.state() == "finished":
+        write_config(run, extended(PretrainConfig.parse(directory.config(), run.name), more))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import (
@@ -11,7 +10,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QRadioButton,
@@ -22,25 +20,25 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledSlider
 
 from genesis3d.errors import GenesisError
-from genesis3d.intensity import INTENSITIES
-from genesis3d.training.settings import KeepSettings, OptimiserSettings, ValidationSettings
-from genesis3d.transforms import CHAIN_PRESETS, Chain, chain_preset
-from genesis3d.workflows.pretrain_config import NETWORK_SIZES, PRETRAIN_PRESETS, PretrainConfig
+from genesis3d.intensity import INTENSITIES, Intensity
+from genesis3d.transforms import Chain, chain_preset
+from genesis3d.workflows.pretrain_config import PRETRAIN_PRESETS, PretrainConfig
 from napari_genesis.devices import Device
 from napari_genesis.fields import wheel_needs_focus
-from napari_genesis.forms import ConfigForm
 from napari_genesis.run_files import training_threads
-from napari_genesis.widgets.parts import fold, side_by_side
+from napari_genesis.widgets.parts import side_by_side
+from napari_genesis.widgets.pretrain.chain_combo import FROM_FILE, FROM_PREVIEW, ChainCombo
 from napari_genesis.widgets.pretrain.inputs import training_memory
-from napari_genesis.widgets.shared import current_chain
+from napari_genesis.widgets.pretrain.more import MoreSettings
+from napari_genesis.widgets.pretrain.sizes import NetworkSizes
+from napari_genesis.widgets.shared import Store, current_chain
 from napari_genesis.widgets.status import memory
 
 __all__ = ["DEFAULT", "PretrainSettings"]
 
-FROM_PREVIEW, FROM_FILE = "from the Preview dock", "from a YAML file ..."
 DEFAULT = PRETRAIN_PRESETS["quick"]
-GROUPS = {"sampling": type(DEFAULT.sampling), "optimiser": OptimiserSettings, "validation": ValidationSettings,
-          "keep": KeepSettings}  # fmt: skip
+# What may differ from a preset without it being another: where and on what it runs.
+INCIDENTAL = ("cases", "device", "precision", "threads", "seed", "start", "licence")
 
 
 class PretrainSettings(QObject):
@@ -58,29 +56,35 @@ class PretrainSettings(QObject):
     def __init__(self, rows: QFormLayout, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._chain: Chain = DEFAULT.chain
+        self._intensity: Intensity | None = None
         self._devices: tuple[Device, ...] = ()
         self._make_widgets()
+        rows.addRow("Preset", self.preset)
         rows.addRow("Name", self.name)
-        rows.addRow("Network", self._sizes())
+        rows.addRow("Network", self.network)
         rows.addRow("", self.facts)
         rows.addRow("Chain", self.chain)
         rows.addRow("Device", side_by_side(self.device, self.precision))
         rows.addRow("Budget", self._budget())
-        self.more = self._more()
+        self.more = MoreSettings(DEFAULT, self.intensity)
+        self.more.changed.connect(self._tell)
         self.set_config(DEFAULT)
 
     def config(self, cases: tuple[str, ...] = ()) -> PretrainConfig:
         """Return the configuration; raises ConfigError when the settings do not fit together."""
-        values: dict[str, Any] = {name: form.value for name, form in self._forms.items() if name in GROUPS}
-        loose = self._forms["loose"].value
-        return loose.replaced(
-            **values,
-            cases=cases or loose.cases,
-            network=NETWORK_SIZES[self.size()],
+        intensity = self.intensity.currentText()
+        if self.intensity.currentIndex() == 0:
+            intensity = None
+        elif self._intensity is not None and self._intensity.name == intensity:
+            intensity = self._intensity
+        given = {"cases": cases} if cases else {}
+        return self.more.config(
+            **given,
+            network=self.network.value(),
             chain=self._chain_now(),
             device=self.device.currentData() or "auto",
             precision=self.precision.currentData(),
-            intensity=None if self.intensity.currentIndex() == 0 else self.intensity.currentText(),
+            intensity=intensity,
             steps=self.steps.value() if self.by_steps.isChecked() else None,
             minutes=None if self.by_steps.isChecked() else float(self.minutes.value()),
         )
@@ -88,11 +92,10 @@ class PretrainSettings(QObject):
     def set_config(self, config: PretrainConfig) -> None:
         """Show ``config``; emits nothing."""
         self.blockSignals(True)
-        for name, form in self._forms.items():
-            form.set_value(getattr(config, name) if name in GROUPS else config)
-        size = next((s for s, v in NETWORK_SIZES.items() if v == config.network), "S")
-        self._size_buttons[size].setChecked(True)
-        self._set_chain(config.chain, self._name_of(config.chain))
+        self.more.set_config(config)
+        self.network.set_value(config.network)
+        self._intensity = config.intensity
+        self._set_chain(config.chain, self.chain.name_of(config.chain))
         self._choose_device(config.device)
         self.precision.setCurrentIndex(self.precision.findData(config.precision))
         names = INTENSITIES.names()
@@ -106,9 +109,18 @@ class PretrainSettings(QObject):
         self.blockSignals(False)
         self._tell()
 
-    def size(self) -> str:
-        """Return S, M or L."""
-        return next(size for size, button in self._size_buttons.items() if button.isChecked())
+    def remember(self, store: Store) -> None:
+        """Keep the settings; raises ConfigError when they do not fit together."""
+        store.put("config", self.config().to_dict())
+
+    def recall(self, store: Store) -> None:
+        """Show the settings kept; those of another version are forgotten."""
+        values = store.get("config")
+        if isinstance(values, dict):
+            try:
+                self.set_config(PretrainConfig.parse(values | {"cases": []}))
+            except GenesisError:
+                store.clear()
 
     def set_devices(self, devices: tuple[Device, ...]) -> None:
         """Offer the devices found."""
@@ -129,7 +141,7 @@ class PretrainSettings(QObject):
         chosen = self.device.currentData() or "auto"
         if chosen == "auto":
             chosen = next((d.name for d in self._devices if d.name != "cpu"), "cpu")
-        cores = self._forms["loose"].value.threads or training_threads()
+        cores = self.more.threads or training_threads()
         return f"CPU, {cores} core{'s' * (cores != 1)}" if chosen == "cpu" else chosen
 
     def budget_sentence(self) -> str:
@@ -139,13 +151,17 @@ class PretrainSettings(QObject):
     # widgets
 
     def _make_widgets(self) -> None:
+        self.preset = QComboBox(objectName="preset")
+        self.preset.addItems([*PRETRAIN_PRESETS, "own settings"])
+        self.preset.setToolTip("all settings at once: those of the paper, of the published code, or for minutes")
+        self.preset.activated.connect(self._on_preset)
+        self.network = NetworkSizes()
+        self.network.picked.connect(self._tell)
         self.name = QLineEdit(objectName="run-name", placeholderText="run-01")
         self.name.setToolTip("name of the run's folder; leave empty for a number.  No patient's name, please.")
         self.facts = QLabel(objectName="network-facts", wordWrap=True)
         self.facts.setStyleSheet("font-size: 8pt")
-        self.chain = QComboBox(objectName="chain")
-        self.chain.addItems([*CHAIN_PRESETS, FROM_PREVIEW, FROM_FILE])
-        self.chain.setToolTip("the transformations that the network learns to undo")
+        self.chain = ChainCombo()
         self.chain.activated.connect(self._on_chain)
         self.device = QComboBox(objectName="device")
         self.device.addItem("auto", "auto")
@@ -160,24 +176,10 @@ class PretrainSettings(QObject):
         self.intensity.addItems(["by modality", *(n for n in INTENSITIES.names() if n != "window")])
         self.intensity.setToolTip(PretrainConfig.model_fields["intensity"].description or "")
         self.intensity.currentIndexChanged.connect(self._tell)
-        for combo in (self.chain, self.device, self.precision, self.intensity):
+        for combo in (self.preset, self.device, self.precision, self.intensity):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             combo.setMinimumContentsLength(6)
             wheel_needs_focus(combo)
-
-    def _sizes(self) -> QWidget:
-        self._size_buttons = {size: QRadioButton(size, objectName=f"size-{size}") for size in NETWORK_SIZES}
-        self._group = QButtonGroup(self)
-        box = QWidget()
-        row = QHBoxLayout(box)
-        row.setContentsMargins(0, 0, 0, 0)
-        for size, button in self._size_buttons.items():
-            button.setToolTip(f"3D U-Net of width {NETWORK_SIZES[size].width}")
-            self._group.addButton(button)
-            row.addWidget(button)
-            button.toggled.connect(self._tell)
-        row.addStretch(1)
-        return box
 
     def _budget(self) -> QWidget:
         self.by_minutes = QRadioButton("minutes", objectName="by-minutes", checked=True)
@@ -188,7 +190,7 @@ class PretrainSettings(QObject):
         self.minutes = QLabeledSlider(Qt.Orientation.Horizontal, objectName="minutes")
         self.minutes.setRange(1, 240)
         self.steps = QSpinBox(objectName="steps")
-        self.steps.setRange(1, 10_000_000)
+        self.steps.setRange(1, 100_000_000)
         self.steps.setValue(500)
         self.steps.setKeyboardTracking(False)
         wheel_needs_focus(self.steps)
@@ -203,22 +205,6 @@ class PretrainSettings(QObject):
         column.addWidget(side_by_side(self.by_steps, self.steps, (0, 1)))
         return box
 
-    def _more(self) -> QWidget:
-        self._forms: dict[str, ConfigForm] = {
-            "loose": ConfigForm(PretrainConfig, fields=("batch", "seed", "threads", "licence"), value=DEFAULT)
-        }
-        box = QWidget()
-        column = QVBoxLayout(box)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(side_by_side(QLabel("intensity"), self.intensity, (0, 1)))
-        column.addWidget(self._forms["loose"])
-        for name, kind in GROUPS.items():
-            self._forms[name] = ConfigForm(kind, value=getattr(DEFAULT, name))
-            column.addWidget(fold(name, self._forms[name], f"group-{name}"))
-        for form in self._forms.values():
-            form.changed.connect(self._tell)
-        return box
-
     # behaviour
 
     def _tell(self, *_: object) -> None:
@@ -228,10 +214,20 @@ class PretrainSettings(QObject):
             config = self.config()
         except GenesisError:
             return
+        self.preset.setCurrentIndex(_preset_of(config))
         self.facts.setText(
             f"{config.network.parameters() / 1e6:.1f} million parameters, "
             f"about {memory(training_memory(config))} while training"
         )
+        self.changed.emit()
+
+    def _on_preset(self, *_: object) -> None:
+        preset = PRETRAIN_PRESETS.get(self.preset.currentText())
+        if preset is None:
+            self._tell()
+            return
+        now = self.more.config()
+        self.set_config(preset.replaced(device=self.device.currentData() or "auto", threads=now.threads))
         self.changed.emit()
 
     def _on_minutes(self, *_: object) -> None:
@@ -250,7 +246,7 @@ class PretrainSettings(QObject):
         self.device.setCurrentIndex(index)
 
     def _on_chain(self, *_: object) -> None:
-        choice = self.chain.currentText()
+        choice = self.chain.choice()
         if choice == FROM_FILE:
             path, _filter = QFileDialog.getOpenFileName(None, "Chain of transformations", "", "YAML (*.yaml *.yml)")
             self.load_chain(path)
@@ -258,7 +254,9 @@ class PretrainSettings(QObject):
             chain = current_chain()
             if chain is None:
                 self.failed.emit("open the Preview dock first: its chain is then taken from there")
-            self._set_chain(chain or self._chain, FROM_PREVIEW if chain is not None else self._name_of(self._chain))
+            self._set_chain(
+                chain or self._chain, FROM_PREVIEW if chain is not None else self.chain.name_of(self._chain)
+            )
         else:
             self._set_chain(chain_preset(choice), choice)
         self._tell()
@@ -272,21 +270,23 @@ class PretrainSettings(QObject):
                 return
         except GenesisError as error:
             self.failed.emit(str(error))
-        self._set_chain(self._chain, self._name_of(self._chain))
+        self._set_chain(self._chain, self.chain.name_of(self._chain))
 
     def _chain_now(self) -> Chain:
         """The chain chosen; that of the Preview dock as it stands at this moment."""
-        if self.chain.currentText() == FROM_PREVIEW:
+        if self.chain.choice() == FROM_PREVIEW:
             self._chain = current_chain() or self._chain
         return self._chain
 
     def _set_chain(self, chain: Chain, name: str) -> None:
         self._chain = chain
-        index = self.chain.findText(name)
-        if index < 0:
-            self.chain.insertItem(0, name)
-            index = 0
-        self.chain.setCurrentIndex(index)
+        self.chain.choose(name)
 
-    def _name_of(self, chain: Chain) -> str:
-        return next((name for name, preset in CHAIN_PRESETS.items() if preset == chain), "own chain")
+
+def _preset_of(config: PretrainConfig) -> int:
+    """Return the index of the preset that ``config`` is, but for what is incidental; else one past the last."""
+    incidental = {name: getattr(config, name) for name in INCIDENTAL}
+    for index, preset in enumerate(PRETRAIN_PRESETS.values()):
+        if preset.replaced(**incidental) == config:
+            return index
+    return len(PRETRAIN_PRESETS)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from genesis3d.events import Sampled
@@ -25,7 +25,13 @@ class TrainingView(QWidget):
     """Curves, samples and log of the run last given to :meth:`follow`.
 
     ``spacing`` is the voxel size (mm along D, H, W) that samples are shown with.
+
+    Signals
+    -------
+    learnt(object) : somebody wants to see what the run at this :class:`Path` learnt
     """
+
+    learnt = Signal(object)
 
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -39,6 +45,9 @@ class TrainingView(QWidget):
         self.samples_box.toggled.connect(self._on_samples_box)
         self.go_to = QPushButton("Go to samples", objectName="go-to-samples", enabled=False)
         self.go_to.clicked.connect(self.samples.go_to)
+        self.learnt_button = QPushButton("What was learnt", objectName="what-was-learnt")
+        self.learnt_button.setToolTip("what the run's best model makes of transformed sub-volumes of a scan")
+        self.learnt_button.clicked.connect(self._on_learnt)
         self.log = QPlainTextEdit(objectName="log", readOnly=True)
         self.log.setFixedHeight(120)
         self.log_fold = fold("Log", self.log, "log-fold")
@@ -53,6 +62,7 @@ class TrainingView(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.plot)
         layout.addLayout(row)
+        layout.addWidget(self.learnt_button)
         layout.addWidget(self.log_fold)
         self.hide()  # until there is something to show
 
@@ -76,6 +86,10 @@ class TrainingView(QWidget):
         self._timer.stop()
         self._run = None
         self.samples.remove()
+
+    def _on_learnt(self, *_: object) -> None:
+        if self._run is not None:
+            self.learnt.emit(self._run)
 
     def _on_progress(self, state: JobState) -> None:
         self.plot.show_curves(state.curves)

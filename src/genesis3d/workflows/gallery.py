@@ -64,7 +64,7 @@ def gallery(config: GalleryConfig, control: Control = keep_running) -> Iterator[
         from genesis3d.workflows.gallery_picture import gallery_picture
 
         out = Path(config.out)
-        write_atomic(out, gallery_picture(ready, rows, out.suffix.lower()))
+        write_atomic(out, gallery_picture(ready.frame, rows, out.suffix.lower()))
         yield Saved(path=str(out), what="picture")
     for name in config.tables:
         write_atomic(Path(name), as_file(table, Path(name).suffix.lower()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genesis3d.transforms.outcomes import outcome_label
-from genesis3d.workflows.gallery_rows import INPUT, GalleryReady, Row, Scores, mean_scores
+from genesis3d.workflows.gallery_rows import INPUT, Frame, Row, Scores, mean_scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,13 +48,13 @@ class _Grid:
         return x, self.size[1] - HEAD - (line + 1) * (self.height + TEXT + GAP) + TEXT + GAP
 
 
-def gallery_picture(ready: GalleryReady, rows: list[Row], ending: str = ".png") -> bytes:
+def gallery_picture(frame: Frame, rows: list[Row], ending: str = ".png") -> bytes:
     """Return the picture as the content of a .png, .pdf or .svg file; it shows middle slices and names no scan."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    labels = list(ready.predictors)
-    spacing = ready.volume.geometry.spacing
+    labels = list(rows[0].restored)
+    spacing = frame.geometry.spacing
     d, h, w = rows[0].target.shape[1:]
     height = CELL * (h * spacing[1]) / (w * spacing[2])
     blocks = 2 if len(labels) == 1 and len(rows) > LONG else 1
@@ -66,11 +66,11 @@ def gallery_picture(ready: GalleryReady, rows: list[Row], ending: str = ".png") 
         _line(figure, grid, number, row, limit)
     for block in range(blocks):
         _heads(figure, grid, block, mean_scores(rows), labels)
-    unit = ready.volume.unit or ""
-    _foot(figure, grid, limit, ready.scale.width if unit else 1.0, unit)
+    unit = frame.unit or ""
+    _foot(figure, grid, limit, frame.width, unit)
     note = (
         f"Middle slices of a sub-volume of {w} x {h} x {d} voxels; under each: PSNR and SSIM of the whole sub-volume. "
-        f"Grey from {ready.scale.low:g} to {ready.scale.high:g} {unit}".rstrip()
+        f"Grey from {frame.scale.low:g} to {frame.scale.high:g} {unit}".rstrip()
         + "."
     )
     figure.text(0.08 / grid.size[0], 0.09 / grid.size[1], note, fontsize=SMALL, color="0.35")

@@ -27,9 +27,19 @@ if TYPE_CHECKING:
     from genesis3d.intensity import Scale
     from genesis3d.networks.model_file import LoadedModel
     from genesis3d.rng import Address
-    from genesis3d.volume import Volume
+    from genesis3d.volume import Geometry, Orientation, Volume
 
-__all__ = ["INPUT", "GalleryReady", "GallerySettings", "Row", "Scores", "gallery_rows", "get_ready", "mean_scores"]
+__all__ = [
+    "INPUT",
+    "Frame",
+    "GalleryReady",
+    "GallerySettings",
+    "Row",
+    "Scores",
+    "gallery_rows",
+    "get_ready",
+    "mean_scores",
+]
 
 INPUT = "transformed input"
 Triple = tuple[int, int, int]
@@ -90,6 +100,22 @@ class Row:
     scores: dict[str, Scores]
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What is needed to show rows without the scan: its canonical grid and how that was turned, unit, modality."""
+
+    geometry: Geometry
+    scale: Scale
+    unit: str | None
+    modality: str | None
+    orientation: Orientation
+
+    @property
+    def width(self) -> float:
+        """How much a difference of 1 is in the scan's unit; 1 where it has none."""
+        return self.scale.width if self.unit else 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class GalleryReady:
     """Everything decided before the first sub-volume; ``volume`` is canonical."""
@@ -101,6 +127,12 @@ class GalleryReady:
     predictors: dict[str, Predictor]
     settings: GallerySettings
     warnings: tuple[str, ...]
+
+    @property
+    def frame(self) -> Frame:
+        """What is needed to show the rows."""
+        volume = self.volume
+        return Frame(volume.geometry, self.scale, volume.unit, volume.modality, volume.orientation)
 
     @property
     def total(self) -> int:
