@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import zarr
 
 from benchmarks.common import Row, median, parser, write
 from genesis3d.data.sampling import Sampler, SamplingConfig
@@ -119,8 +120,10 @@ def measure(volume: Volume, what: str, folder: Path, reads: int) -> list[Row]:
     cold = replace(store, reader=ShardReader(storage_at(folder / "set"), 0))
     np.save(folder / "scan.npy", np.ascontiguousarray(volume.data[0]))
     mapped, stored = np.load(folder / "scan.npy", mmap_mode="r"), cold.volume(0)
+    array = zarr.open_array(folder / "set" / store.cases[0].key, mode="r")
     ways: dict[str, Read] = {
         "store": lambda start: stored.data[(slice(None), *part(start))],
+        "zarr": lambda start: array[(slice(None), *part(start))],
         "map": lambda start: mapped[part(start)],
         "nii.gz": part_of_nifti(folder / "scan.nii.gz", mapped),
         "nii.gz whole": whole_nifti(folder / "scan.nii.gz"),
@@ -137,6 +140,7 @@ def measure(volume: Volume, what: str, folder: Path, reads: int) -> list[Row]:
         Row("sub-volume from the store", 1e3 * times["store"], "ms", note=note),
         Row("from .nii.gz, unpacked as far as needed", 1e3 * times["nii.gz"], "ms"),
         Row("ratio", ratio, "times", f">= {LEAST:g}", ratio >= LEAST),
+        Row("from the store by zarr itself", 1e3 * times["zarr"], "ms"),
         Row("from .nii.gz by read_volume", 1e3 * times["nii.gz whole"], "ms"),
         Row("from an uncompressed memory map", 1e3 * times["map"], "ms"),
         Row("sub-volumes a training draws", sampled_per_second(store, reads), "/s", note="one thread, rule default"),

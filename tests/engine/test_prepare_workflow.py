@@ -304,6 +304,22 @@ def test_channels_and_modalities_in_one_store(tmp_path: Path) -> None:
     assert any("resampled onto" in text for text in said)
 
 
+@pytest.mark.real
+def test_real_ct_and_mr_in_one_store(real_data: Path, tmp_path: Path) -> None:
+    scans = sorted((real_data / "open/hippocampus_mr/images").iterdir())[:4]
+    cases = [*map(str, scans), str(real_data / "open/dicom/lidc-0001.zip")]
+    report = result(prepare(config(real_data, tmp_path / "out", cases=cases, spacing=(2.5, 1.4, 1.4))))
+    assert report["modalities"] == {"CT": 1, "MR": 4} or report["modalities"] == {"CT": 1, "unknown": 4}
+    store = open_store(tmp_path / "out")
+    ct = next(case for case in store.cases if case.modality == "CT")
+    assert ct.spacing == (2.5, 1.4, 1.4)
+    assert ct.source_shape == (133, 512, 512)
+    # the table and the air around the patient are gone
+    assert ct.shape[1] < 0.8 * 256
+    assert 0.15 < ct.mean < 0.6
+    assert store.intensity.name == "auto"
+
+
 def test_at_a_url(archive: Path, tmp_path: Path) -> None:
     url = f"memory://{tmp_path.name}/set"
     report = result(prepare(config(archive, url, jobs=4)))

@@ -2,8 +2,8 @@
 
 A case is one Zarr v3 array (C, D, H, W) in one shard of chunks of 32 voxels a side: bit-shuffled, LZ4, with a
 checksum each.  Any Zarr reader opens it.  Sub-volumes are read here without zarr, from the byte ranges that the
-shard's index gives, because zarr's own reading of eight to twenty-seven small chunks took 4 to 15 ms where this takes
-0.7 (benchmarks/store_reads.py): a GPU would wait for it.
+shard's index gives: zarr hands each of their eight to twenty-seven small chunks to another thread, which takes ten
+times as long and more on a busy machine (benchmarks/store_reads.py), and a GPU would wait for it.
 """
 
 from __future__ import annotations
