@@ -17,8 +17,8 @@ import torch
 from benchmarks.common import Row, median, parser, write
 from benchmarks.training import Ours, Plain, Setting, maker, phantom, plain_pairs, streamed, timed
 from benchmarks.transforms import reference
-from genesis3d.data.store import open_store
 from genesis3d.data.phantoms import thorax
+from genesis3d.data.store import open_store
 from genesis3d.io import write_volume
 from genesis3d.networks.unet3d import UNet3d
 from genesis3d.training.pairs import PairMaker
