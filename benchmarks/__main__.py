@@ -12,11 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks import cluster_cost
 from benchmarks.common import RESULTS
 
 HERE = Path(__file__).parent
 TABLE = HERE.parent / "docs" / "benchmarks.md"
-NAMES = ["start", "transforms", "dicom_open", "preview_latency", "window_while_training", "anomaly_memory"]
+NAMES = ["start", "transforms", "dicom_open", "preview_latency", "window_while_training", "anomaly_memory",
+         "train_step", "two_processes", "gpu"]  # fmt: skip
 # minutes long and on real scans only: run when named
 SLOW = ["ten_minutes"]
 
@@ -66,6 +68,7 @@ def main() -> None:
         for name in chosen.names or NAMES:
             run(name)
     report()
+    cluster_cost.main()
 
 
 if __name__ == "__main__":

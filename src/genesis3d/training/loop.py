@@ -107,7 +107,7 @@ class Training:
     def _advance(self, control: Control, pace: Pace) -> Iterator[Event]:
         """Take steps from where the progress stands to the end; raises Collapsed when the training dies on the way."""
         progress = self.progress
-        with Prefetch(self.pairs.pairs, progress.step) as stream:
+        with Prefetch(self.pairs.pairs, progress.step, workers=self.pairs.workers) as stream:
             while not progress.over and not self._out_of_patience():
                 if self._told_to_stop(control, pace):
                     self.stopped = True

@@ -6,6 +6,7 @@ resuming changes a pair.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -100,6 +101,11 @@ class PairMaker:
     def share(self) -> float:
         """Share of the batch that is made here, of 1."""
         return len(self.slots) / self.batch
+
+    @property
+    def workers(self) -> int:
+        """Threads that make pairs ahead: one beside a processor that trains, several to keep a GPU busy."""
+        return 1 if self._side is None else max(1, min(8, (os.cpu_count() or 2) - 1))
 
     def address(self, step: int, slot: int) -> Address:
         """Return the address of one slot; ``step`` counts from 0."""

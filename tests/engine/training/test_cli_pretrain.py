@@ -215,5 +215,6 @@ def test_two_processes_from_one_command_stop_on_sigterm_and_one_goes_on(
     assert isinstance(said[-1], Finished)
     assert said[-1].cancelled
     stopped_at = said[-1].result["step"]
-    assert call("--run-dir", run.path, "--resume", "--steps", stopped_at + 1)[0] == 0
+    code, lines = call("--run-dir", run.path, "--resume", "--steps", stopped_at + 1)
+    assert code == 0, lines
     assert [event.step for event in run.events() if isinstance(event, Stepped)] == list(range(1, stopped_at + 2))

@@ -24,9 +24,7 @@ from genesis3d.training.rundir import RunDir
 from genesis3d.workflows.pretrain import PretrainConfig, pretrain
 
 Make = Callable[..., PretrainConfig]
-PRELOADED = [
-    f"genesis3d.{name}" for name in ("workflows.pretrain_setup", "training.joining", "io", "transforms.kernels")
-]
+LOADED = ("workflows.pretrain_setup", "training.joining", "io", "transforms.kernels")
 WORKER = str(Path(__file__).with_name("one_of_several.py"))
 
 pytestmark = pytest.mark.skipif(
