@@ -36,7 +36,7 @@ def re_estimate(module: nn.Module, card: ModelCard, scans: Sequence[str | Path])
     ScanError, DomainError, ModelError
         When no scan can be read, or the scans have other channels than the network.
     """
-    import torch
+    from genesis3d.inference.predictor import pick_device
 
     loaded = _loaded(card, [str(scan) for scan in scans])
     channels = loaded.volumes[0].channels
@@ -44,8 +44,9 @@ def re_estimate(module: nn.Module, card: ModelCard, scans: Sequence[str | Path])
         raise ModelError(f"expected scans of {card.network.in_channels} channel(s) for the network, got {channels}")
     sampler = Sampler(SamplingConfig(), loaded.volumes, loaded.scales)
     pairs = PairMaker(sampler, Chain(steps=()), seed=0, batch=_BATCH, stream="statistics")
-    measure_statistics(_with_target(module), pairs, torch.device("cpu"), half=False)
-    module.eval()
+    device = pick_device()
+    measure_statistics(_with_target(module.to(device)), pairs, device, half=False)
+    module.cpu().eval()
     said = f"Running statistics were measured on {WINDOWS} sub-volumes of {len(loaded)} scan(s)."
     return [said, *loaded.warnings, *sampler.warnings]
 
