@@ -1,4 +1,4 @@
-"""Pre-train genesis-chest-ct, export it with its card, draw its curves and write its page.
+"""Pre-train genesis-chest-ct, export it with its card, draw its curves and its gallery, and write its page.
 
 python science/chest_ct.py DATA [--run-dir DIR] [--width 32] [--export-only]
 """
@@ -13,8 +13,10 @@ from common import CONFIG, DOCS, ROOT, run_command, trained, training_scans
 
 from genesis3d.errors import ModelError
 from genesis3d.networks.card import DataSource, ModelCard
+from genesis3d.networks.describe import scans_line
 from genesis3d.networks.model_file import LoadedModel, read_model, write_model
 from genesis3d.workflows.curves import write_curves
+from genesis3d.workflows.gallery import GalleryConfig, gallery
 from genesis3d.workflows.pretrain_config import PretrainConfig
 
 if TYPE_CHECKING:
@@ -86,9 +88,16 @@ def export(run: Path, out: Path) -> ModelCard:
     return card
 
 
-def page(card: ModelCard, size: int, curves: str) -> str:
+def draw_gallery(scan: Path, model: Path, label: str, out: Path) -> None:
+    """Draw what the model learnt, as ``genesis3d gallery`` does, on a scan that it was not trained on."""
+    config = GalleryConfig(scan=str(scan), models=(f"{label}={model}",), out=str(out), at=(60, 100, 80), seed=2)
+    for _event in gallery(config):
+        pass
+
+
+def page(card: ModelCard, size: int, curves: str, restored: str) -> str:
     """Return the model's page in Markdown."""
-    network, figures = card.network, card.metrics
+    network, figures, width = card.network, card.metrics, getattr(card.network, "width", 0)
     lines = [
         f"# {card.title}",
         "",
@@ -98,10 +107,10 @@ def page(card: ModelCard, size: int, curves: str) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| network | {network.name}, width {getattr(network, 'width', '?')}, {network.parameters() / 1e6:.2f} million "
+        f"| network | {network.name}, width {width}, {network.parameters() / 1e6:.2f} million "
         f"parameters, {size / 1e6:.1f} MB in half precision |",
         f"| sub-volume | {' x '.join(str(n) for n in reversed(card.patch or ()))} voxels at the scans' own spacing |",
-        f"| intensity | {card.intensity.to_dict()} |",
+        f"| scans | {scans_line(card)} |",
         f"| best weights | of step {card.step} of {card.training.get('steps')}, by the held-out scan |",
         *(
             f"| error over the best constant's, {label} | {figures[name]:.3f} |"
@@ -111,6 +120,10 @@ def page(card: ModelCard, size: int, curves: str) -> str:
         f"| licence | {card.licence} |",
         "",
         f"![curves]({curves})",
+        "",
+        "What it makes of a sub-volume of lidc-0002, which it was not trained on (see [the gallery](gallery.md)):",
+        "",
+        f"![gallery]({restored})",
         "",
         "## Data",
         "",
@@ -124,12 +137,12 @@ def page(card: ModelCard, size: int, curves: str) -> str:
         "```",
         "",
         "DATA holds `chest_ct/*.nii.gz` and `dicom/lidc-0001.zip`. What each training scheme restores: "
-        "[the twelve outcomes](twelve-outcomes.md).",
+        "`docs/twelve-outcomes.md`.",
         "",
         "| network | file | error over the best constant's |",
         "|---|---|---|",
-        f"| width {getattr(network, 'width', '?')} | ships | {figures.get('ratio', float('nan')):.3f} |",
-        "| width 32 (16.3 million parameters) | not measured: needs a GPU | not measured |",
+        f"| width {width} | {'ships' if width == 12 else 'kept apart'} | {figures.get('ratio', float('nan')):.3f} |",
+        *(["| width 32 (16.3 million parameters) | not measured: needs a GPU | not measured |"] if width == 12 else []),
         "",
     ]  # fmt: skip
     return "\n".join(lines)
@@ -171,11 +184,13 @@ def main() -> None:
         )  # fmt: skip
     trained(run, config)
     card = export(run, out)
-    image = given.docs / "images" / f"{name}-curves.png"
-    write_curves([run], image)
+    curves, restored = (given.docs / "images" / f"{name}-{what}.png" for what in ("curves", "gallery"))
+    write_curves([run], curves)
+    draw_gallery(given.data / "chest_ct" / "lidc-0002.nii.gz", out, name, restored)
     written = given.docs / f"{name}.md"
-    written.write_text(page(card, out.stat().st_size, f"images/{image.name}"), encoding="utf-8")
-    for path in (out, image, written):
+    text = page(card, out.stat().st_size, f"images/{curves.name}", f"images/{restored.name}")
+    written.write_text(text, encoding="utf-8")
+    for path in (out, curves, restored, written):
         print(path)
 
 

@@ -176,8 +176,8 @@ class PretrainDock(Dock):
         QTimer.singleShot(0, self._scroll_to_learnt)
 
     def _find_devices(self) -> None:
-        if known_devices():
-            self.config_form.set_devices(tuple(known_devices()))
+        if known := tuple(known_devices()):
+            self.config_form.set_devices(known)
             return
         job = ThreadJob(probe, name="devices")
         job.event.connect(self._on_devices)
@@ -187,7 +187,6 @@ class PretrainDock(Dock):
     def _on_devices(self, devices: Any) -> None:
         if isinstance(devices, tuple):
             self.config_form.set_devices(devices)
-            self._update_label()
 
     # following a run
 
@@ -228,13 +227,11 @@ class PretrainDock(Dock):
         self.kill_button.setEnabled(False)
         self.runs.refresh()
         self._update_label()
-        name = self.follower.run_dir.name
         if state.state == "failed":
             resumable = RunDir(self.follower.run_dir).resume_path.exists()
-            act = self._resume_followed if resumable else None
-            self.show_error(state.message, "Resume" if resumable else "", act)
+            self.show_error(state.message, "Resume", self._resume_followed if resumable else None)
         else:
-            self.status.show_facts(end_sentence(name, state))
+            self.status.show_facts(end_sentence(self.follower.run_dir.name, state))
 
     def _resume_followed(self) -> None:
         if self._run is not None:
@@ -275,13 +272,11 @@ class PretrainDock(Dock):
         self.config_form.name.clear()
         self.config_form.set_config(DEFAULT)
         self.view.samples_box.setChecked(True)
-        self._update_label()
 
     def _on_theme(self, event: Any = None) -> None:
         super()._on_theme(event)
-        if hasattr(self, "view"):
-            self.view.plot.set_theme(self.viewer.theme)
         if hasattr(self, "learnt"):
+            self.view.plot.set_theme(self.viewer.theme)
             self.learnt.follow_theme()
 
     # going away

@@ -64,7 +64,7 @@ class PretrainSettings(QObject):
         rows.addRow("Network", self.network)
         rows.addRow("", self.facts)
         rows.addRow("Chain", self.chain)
-        rows.addRow("Device", side_by_side(self.device, self.precision))
+        rows.addRow("Device", side_by_side(self.device, self.precision, (4, 5)))
         rows.addRow("Budget", self._budget())
         self.more = MoreSettings(DEFAULT, self.intensity)
         self.more.changed.connect(self._tell)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+import textwrap
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from genesis3d.intensity import Scale
+
 __all__ = ["error_limit", "gallery_picture", "middle", "score_text"]
 
 CELL = 1.05  # inches: width of a picture
-GAP, TEXT, HEAD, FOOT, LABEL = 0.06, 0.19, 0.68, 0.68, 1.2
+GAP, TEXT, HEAD, BAR, LABEL = 0.06, 0.19, 0.68, 0.56, 1.2
+LEADING = 0.145  # inches a line of the note
 NAME, SMALL = 9, 8  # points: names, and what stands beneath a picture
-DPI = 150
+DPI = 120
 LONG = 6  # outcomes from which on those of a single model stand in two blocks side by side
 
 
@@ -33,6 +37,7 @@ class _Grid:
     lines: int
     columns: int
     height: float
+    foot: float = 0.0
 
     @property
     def block(self) -> float:
@@ -40,7 +45,7 @@ class _Grid:
 
     @property
     def size(self) -> tuple[float, float]:
-        return self.blocks * self.block, HEAD + self.lines * (self.height + TEXT + GAP) + FOOT
+        return self.blocks * self.block, HEAD + self.lines * (self.height + TEXT + GAP) + self.foot
 
     def corner(self, number: int, column: int) -> tuple[float, float]:
         block, line = divmod(number, self.lines)
@@ -55,10 +60,13 @@ def gallery_picture(frame: Frame, rows: list[Row], ending: str = ".png") -> byte
 
     labels = list(rows[0].restored)
     spacing = frame.geometry.spacing
-    d, h, w = rows[0].target.shape[1:]
+    h, w = rows[0].target.shape[2:]
     height = CELL * (h * spacing[1]) / (w * spacing[2])
     blocks = 2 if len(labels) == 1 and len(rows) > LONG else 1
+    unit = frame.unit or ""
     grid = _Grid(blocks, -(-len(rows) // blocks), 2 + 2 * len(labels), height)
+    note = _note(rows[0], frame.scale, unit, grid.size[0])
+    grid = replace(grid, foot=BAR + LEADING * len(note))
     figure = Figure(figsize=grid.size, dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     limit = error_limit(rows)
@@ -66,14 +74,8 @@ def gallery_picture(frame: Frame, rows: list[Row], ending: str = ".png") -> byte
         _line(figure, grid, number, row, limit)
     for block in range(blocks):
         _heads(figure, grid, block, mean_scores(rows), labels)
-    unit = frame.unit or ""
     _foot(figure, grid, limit, frame.width, unit)
-    note = (
-        f"Middle slices of a sub-volume of {w} x {h} x {d} voxels; under each: PSNR and SSIM of the whole sub-volume. "
-        f"Grey from {frame.scale.low:g} to {frame.scale.high:g} {unit}".rstrip()
-        + "."
-    )
-    figure.text(0.08 / grid.size[0], 0.09 / grid.size[1], note, fontsize=SMALL, color="0.35")
+    figure.text(0.08 / grid.size[0], 0.06 / grid.size[1], "\n".join(note), fontsize=SMALL, color="0.35", va="bottom")
     content = io.BytesIO()
     metadata = {"CreationDate": None} if ending == ".pdf" else {"Date": None} if ending == ".svg" else {}
     figure.savefig(content, format=ending.removeprefix("."), metadata=metadata)
@@ -96,6 +98,16 @@ def score_text(scores: Scores) -> str:
     from genesis3d.tasks.similarity import MAX_PSNR
 
     return "unchanged" if scores.psnr >= MAX_PSNR else f"{scores.psnr:.1f} dB  {scores.ssim:.2f}"
+
+
+def _note(row: Row, scale: Scale, unit: str, width: float) -> list[str]:
+    """Return what the picture says below, in lines that fit ``width`` inches."""
+    d, h, w = row.target.shape[1:]
+    text = (
+        f"Middle slices of a sub-volume of {w} x {h} x {d} voxels; under each: PSNR and SSIM of the whole sub-volume. "
+        f"Grey from {scale.low:g} to {scale.high:g} {unit}"
+    )
+    return textwrap.wrap(f"{text.rstrip()}.", max(40, int(width * 72 / (0.54 * SMALL))))
 
 
 def _line(figure: Figure, grid: _Grid, number: int, row: Row, limit: float) -> None:
@@ -157,7 +169,7 @@ def _foot(figure: Figure, grid: _Grid, limit: float, width: float, unit: str) ->
     from matplotlib.colors import Normalize
 
     x = LABEL + 2 * (CELL + GAP)
-    axes = _axes(figure, grid, x, FOOT - 0.14, 2 * CELL + GAP, 0.09)
+    axes = _axes(figure, grid, x, grid.foot - 0.14, 2 * CELL + GAP, 0.09)
     bar = figure.colorbar(ScalarMappable(Normalize(0, limit * width), "inferno"), cax=axes, orientation="horizontal")
     bar.ax.tick_params(labelsize=SMALL, length=2, pad=1)
     bar.outline.set_linewidth(0.4)
