@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from genesis3d.cli.options import ConfigFile, Device, Json, Precision, Scan, Set
 from genesis3d.cli.showing import settings, show
 
-SCAN = Annotated[str, typer.Argument(help="DICOM folder, zip, NIfTI, NRRD or MetaImage file.")]
 MODEL = Annotated[
-    str, typer.Option("--model", help="Run directory, .safetensors model file or name of a model of the library.")
+    str, typer.Option("--model", help="run directory, .safetensors model file or name of a model of the library")
 ]
-OVERLAP = Annotated[float | None, typer.Option(help="Share of a window that the next covers again, 0 to 0.9.")]
-DEVICE = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
-PRECISION = Annotated[str | None, typer.Option(help="auto, 32, bf16 or 16.")]
-CONFIG = Annotated[Path | None, typer.Option("--config", help="YAML file of settings; options given here win.")]
-SET = Annotated[list[str] | None, typer.Option("--set", help="One setting as KEY=VALUE; may be repeated.")]
-JSON = Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")]
+OVERLAP = Annotated[float | None, typer.Option(help="share of a window that the next covers again, 0 to 0.9")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,15 +22,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def restore_command(
-    scan: SCAN,
+    scan: Scan,
     model: MODEL,
-    out: Annotated[str, typer.Option("--out", help="File to write: .nii.gz, .nii, .nrrd, .mha or .mhd.")],
+    out: Annotated[str, typer.Option("--out", help="file to write: .nii.gz, .nii, .nrrd, .mha or .mhd")],
     overlap: OVERLAP = None,
-    device: DEVICE = None,
-    precision: PRECISION = None,
-    config: CONFIG = None,
-    set_: SET = None,
-    json: JSON = False,
+    device: Device = None,
+    precision: Precision = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    json: Json = False,
 ) -> None:
     """Restore SCAN with a model and write the result on the scan's own grid."""
     from genesis3d.workflows.restore import RestoreConfig, restore
@@ -46,19 +40,19 @@ def restore_command(
 
 
 def anomaly_command(
-    scan: SCAN,
+    scan: Scan,
     model: MODEL,
-    out_dir: Annotated[str, typer.Option("--out-dir", help="Folder for the results.")],
+    out_dir: Annotated[str, typer.Option("--out-dir", help="folder for the results")],
     lungs: Annotated[
-        str | None, typer.Option(help="auto, none (whole scan), or a mask file on the scan's grid.")
+        str | None, typer.Option(help="auto, none (whole scan), or a mask file on the scan's grid")
     ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Smallest score of a region, in HU for CT.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="smallest score of a region, in HU for CT")] = None,
     overlap: OVERLAP = None,
-    device: DEVICE = None,
-    precision: PRECISION = None,
-    config: CONFIG = None,
-    set_: SET = None,
-    json: JSON = False,
+    device: Device = None,
+    precision: Precision = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    json: Json = False,
 ) -> None:
     """Map what a model could not explain in SCAN: difference, score, regions and a report. Not for clinical use."""
     from genesis3d.workflows.anomaly import AnomalyConfig, anomaly

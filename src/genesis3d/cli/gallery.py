@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from genesis3d.cli.options import ConfigFile, Device, Json, Scan, Set
 from genesis3d.cli.showing import settings, show
 
-SCAN = Annotated[str, typer.Argument(help="DICOM folder, zip, NIfTI, NRRD or MetaImage file.")]
 MODEL = Annotated[
-    list[str] | None, typer.Option("--model", help="Run, model file or library name, or LABEL=MODEL; may be repeated.")
+    list[str] | None, typer.Option("--model", help="run, model file or library name, or LABEL=MODEL; may be repeated")
 ]
-OUT = Annotated[str | None, typer.Option("--out", help="Picture to write: .png, .pdf or .svg.")]
-TABLE = Annotated[
-    list[str] | None, typer.Option("--table", help="Table to write: .csv, .json or .md; may be repeated.")
-]
+OUT = Annotated[str | None, typer.Option("--out", help="picture to write: .png, .pdf or .svg")]
+TABLE = Annotated[list[str] | None, typer.Option("--table", help="table to write: .csv, .json or .md; may be repeated")]
 OUTCOMES = Annotated[
-    str | None, typer.Option(help="Outcomes, by commas, e.g. identity,shuffling+outpainting; without: all twelve.")
+    str | None, typer.Option(help="outcomes, by commas, e.g. identity,shuffling+outpainting; without: all twelve")
 ]
-CHAIN = Annotated[str | None, typer.Option(help="Preset of a chain to draw from, instead of the outcomes.")]
-AT = Annotated[str | None, typer.Option(help="Voxel D,H,W in the middle of the sub-volume shown; without: drawn.")]
-WINDOWS = Annotated[int | None, typer.Option(help="Sub-volumes behind the figures; the first is shown.")]
-SEED = Annotated[int | None, typer.Option(help="Seed of places and transformations.")]
-DEVICE = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
-CONFIG = Annotated[Path | None, typer.Option("--config", help="YAML file of settings; options given here win.")]
-SET = Annotated[list[str] | None, typer.Option("--set", help="One setting as KEY=VALUE; may be repeated.")]
-JSON = Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")]
+CHAIN = Annotated[str | None, typer.Option(help="preset of a chain to draw from, instead of the outcomes")]
+AT = Annotated[str | None, typer.Option(help="voxel D,H,W in the middle of the sub-volume shown; without: drawn")]
+WINDOWS = Annotated[int | None, typer.Option(help="sub-volumes behind the figures; the first is shown")]
+SEED = Annotated[int | None, typer.Option(help="seed of places and transformations")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def gallery_command(
-    scan: SCAN,
+    scan: Scan,
     model: MODEL = None,
     out: OUT = None,
     table: TABLE = None,
@@ -46,10 +39,10 @@ def gallery_command(
     at: AT = None,
     windows: WINDOWS = None,
     seed: SEED = None,
-    device: DEVICE = None,
-    config: CONFIG = None,
-    set_: SET = None,
-    json: JSON = False,
+    device: Device = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    json: Json = False,
 ) -> None:
     """Show what models make of transformed sub-volumes of SCAN: the twelve outcomes of Models Genesis, with figures."""
     from genesis3d.workflows.gallery import GalleryConfig, gallery
@@ -65,8 +58,8 @@ def gallery_command(
 
 
 def curves_command(
-    runs: Annotated[list[str], typer.Argument(help="Run directories.")],
-    out: Annotated[str, typer.Option("--out", help="Picture to write: .png, .pdf or .svg.")],
+    runs: Annotated[list[str], typer.Argument(help="run directories")],
+    out: Annotated[str, typer.Option("--out", help="picture to write: .png, .pdf or .svg")],
 ) -> None:
     """Draw the curves of trainings: loss, and error on held-out sub-volumes over that of the best constant."""
     from genesis3d.workflows.curves import write_curves

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genesis3d.cli.options import ConfigFile, Json, Set
 from genesis3d.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ Channels = Annotated[
     str | None, typer.Option(help="ends of names of registered files that are channels of a case: _0000,_0001")
 ]
 Jobs = Annotated[int | None, typer.Option(min=1, help="processes (default: one less than there are cores)")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML or JSON file of settings; options here win")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="one setting, KEY=VALUE, e.g. margin=20")]
-Json = Annotated[bool, typer.Option("--json", help="print events as JSON lines")]
 
 
 def add_to(app: typer.Typer) -> None:

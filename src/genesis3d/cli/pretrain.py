@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genesis3d.cli.launching import launch, orphaned
+from genesis3d.cli.options import ConfigFile, Device, Json, Precision, Set
 from genesis3d.errors import ConfigError
 from genesis3d.training.ranks import own_place
 
@@ -22,9 +23,7 @@ ScansArgument = Annotated[
     list[str] | None, typer.Argument(help="scans, DICOM folders, zips, folders of these, or stores")
 ]
 RunDirOption = Annotated[Path, typer.Option(help="folder of the run: new, or with --resume that of a run")]
-ConfigOption = Annotated[Path | None, typer.Option(help="YAML or JSON file of settings")]
 PresetOption = Annotated[str | None, typer.Option(help="default, quick, official-pytorch, official-keras or paper")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="one setting, KEY=VALUE, e.g. network.width=8")]
 ChainOption = Annotated[
     str | None, typer.Option(help="YAML file of a chain, or a preset: default, official, gentle, ...")
 ]
@@ -35,8 +34,6 @@ SchemeOption = Annotated[
 StartOption = Annotated[str | None, typer.Option(help="model whose weights the run begins with: file, run or name")]
 StepsOption = Annotated[int | None, typer.Option(help="length in steps")]
 MinutesOption = Annotated[float | None, typer.Option(help="length in minutes")]
-DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda:N or mps")]
-PrecisionOption = Annotated[str | None, typer.Option(help="auto, 32 or bf16")]
 SeedOption = Annotated[int | None, typer.Option(help="seed of everything random")]
 ThreadsOption = Annotated[int | None, typer.Option(help="processor threads (default: all cores but one)")]
 StrategyOption = Annotated[
@@ -49,7 +46,6 @@ NameOption = Annotated[
     str | None, typer.Option("--name", help="put the best model into the library under this name at the end")
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="go on from the run's last saved state; needs no scans")]
-JsonOption = Annotated[bool, typer.Option("--json", help="print events as JSON lines")]
 NiceOption = Annotated[int | None, typer.Option(min=0, max=19, help="lower the priority by so much (POSIX)")]
 PluginOption = Annotated[list[str] | None, typer.Option(help="Python file or module with transforms of your own")]
 
@@ -61,23 +57,23 @@ def add_to(app: typer.Typer) -> None:
     def pretrain(
         run_dir: RunDirOption,
         scans: ScansArgument = None,
-        config: ConfigOption = None,
+        config: ConfigFile = None,
         preset: PresetOption = None,
-        setting: SetOption = None,
+        setting: Set = None,
         chain: ChainOption = None,
         scheme: SchemeOption = None,
         start: StartOption = None,
         steps: StepsOption = None,
         minutes: MinutesOption = None,
-        device: DeviceOption = None,
-        precision: PrecisionOption = None,
+        device: Device = None,
+        precision: Precision = None,
         seed: SeedOption = None,
         threads: ThreadsOption = None,
         strategy: StrategyOption = None,
         processes: ProcessesOption = 1,
         name: NameOption = None,
         resume: ResumeOption = False,
-        json: JsonOption = False,
+        json: Json = False,
         nice: NiceOption = None,
         plugin: PluginOption = None,
     ) -> None:
