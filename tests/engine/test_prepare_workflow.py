@@ -238,7 +238,7 @@ def test_a_half_written_case_is_written_again(archive: Path, tmp_path: Path) -> 
     (folders[0] / "zarr.json").unlink()
     (folders[1] / "zarr.json").write_text('{"attributes"')
     (folders[2] / "c/0/0/0/.0.part").write_bytes(b"left over")
-    (tmp_path / "out/index.json").unlink()
+    (tmp_path / "out/index.jsonl").unlink()
     assert len(open_store(tmp_path / "out")) == 4
     assert result(prepare(config(archive, tmp_path / "out")))["fingerprint"] == expected
 

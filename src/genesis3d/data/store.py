@@ -1,8 +1,8 @@
 """A store of prepared scans: what ``genesis3d prepare`` writes, and how a training reads it.
 
 ``STORE/zarr.json`` says by which settings it was made; ``STORE/KEY`` is the array of one case with its record among
-the attributes, whole as soon as its own ``zarr.json`` is there; ``STORE/index.json`` holds all records together, and is
-there only while nothing is being added.
+the attributes, whole as soon as its own ``zarr.json`` is there; ``STORE/index.jsonl`` holds all records together, a
+line each after the fingerprint, and is there only while nothing is being added.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class ScanStore:
     url : path or URL
     header : the settings it was made by
     cases : in order of their names
-    finished : whether the preparation came to its end (or stopped by request), so that ``index.json`` is there
+    finished : whether the preparation came to its end (or stopped by request), so that ``index.jsonl`` is there
     """
 
     url: str
@@ -189,19 +189,21 @@ def open_store(url: str | Path) -> ScanStore:
     if not cases:
         raise ScanError(f"{url}: expected at least one prepared case, got an empty store")
     cases.sort(key=lambda case: (case.name, case.key))
-    return ScanStore(storage.url, header, _sharing(cases), finished, ShardReader(storage))
+    return ScanStore(storage.url, header, tuple(cases), finished, ShardReader(storage))
 
 
-def _sharing(cases: Sequence[StoredCase]) -> tuple[StoredCase, ...]:
-    """Return ``cases`` with equal values held once: an archive of 100,000 has few spacings and intensities."""
-    known: dict[Any, Any] = {}
-    fields = set(StoredCase.model_fields)
+class _Sharing:
+    """Holds equal values of cases once: an archive of 100,000 has few spacings and intensities."""
 
-    def once(case: StoredCase) -> StoredCase:
-        values = ((name, getattr(case, name)) for name in fields)
-        return StoredCase.model_construct(fields, **{n: known.setdefault((n, v), v) for n, v in values})
+    def __init__(self) -> None:
+        self._known: dict[Any, Any] = {}
+        self._fields = set(StoredCase.model_fields)
 
-    return tuple(once(case) for case in cases)
+    def case(self, values: Any) -> StoredCase:
+        """Return the case of plain ``values``; raises ConfigError."""
+        case = StoredCase.parse(values, "case")
+        pairs = ((name, getattr(case, name)) for name in self._fields)
+        return StoredCase.model_construct(self._fields, **{n: self._known.setdefault((n, v), v) for n, v in pairs})
 
 
 def read_header(storage: Storage) -> StoreHeader | None:
@@ -232,39 +234,41 @@ def read_header(storage: Storage) -> StoreHeader | None:
 
 def _index(storage: Storage, header: StoreHeader) -> list[StoredCase] | None:
     try:
-        raw = storage.read("index.json")
+        raw = storage.read("index.jsonl")
     except FileNotFoundError:
         return None
     try:
-        values = json.loads(raw)
-        cases = [StoredCase.parse(one, "case") for one in values["cases"]]
-        if values["fingerprint"] != fingerprint(header, cases):
+        first, *lines = raw.splitlines()
+        share = _Sharing()
+        cases = [share.case(json.loads(line)) for line in lines]
+        if json.loads(first)["fingerprint"] != fingerprint(header, cases):
             raise ValueError("its fingerprint is not that of its cases")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         cause = " ".join(str(error).split())[:200]
         raise ScanError(
-            f"{storage.url}/index.json: expected the list of cases, but {cause}; the same genesis3d prepare command "
+            f"{storage.url}/index.jsonl: expected the list of cases, but {cause}; the same genesis3d prepare command "
             "writes it again"
         ) from error
     return cases
 
 
 def write_index(storage: Storage, header: StoreHeader, cases: Sequence[StoredCase]) -> str:
-    """Write all records together, and return the fingerprint."""
+    """Write all records together, a line each after the fingerprint, and return that."""
     found = fingerprint(header, cases)
-    values = {"fingerprint": found, "cases": [case.to_dict() for case in cases]}
-    storage.write("index.json", json.dumps(values, indent=0).encode())
+    lines = [json.dumps({"fingerprint": found}), *(json.dumps(case.to_dict()) for case in cases)]
+    storage.write("index.jsonl", "\n".join(lines).encode())
     return found
 
 
 def read_records(storage: Storage) -> dict[str, StoredCase]:
     """Return the cases that are whole, by their keys; what is damaged or half there is not among them."""
     names = [f"{name}/zarr.json" for name in storage.children() if len(name) == 16]
-    records = {}
-    for raw in storage.read_all(names).values():
+    records, share = {}, _Sharing()
+    for name, raw in storage.read_all(names).items():
         try:
-            case = StoredCase.parse(json.loads(raw)["attributes"][ATTRIBUTE], "case")
+            case = share.case(json.loads(raw)["attributes"][ATTRIBUTE])
         except (ValueError, KeyError, TypeError):  # such a case is prepared again
             continue
-        records[case.key] = case
+        if name.startswith(case.key):
+            records[case.key] = case
     return records

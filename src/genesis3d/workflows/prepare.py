@@ -133,7 +133,7 @@ def _work(config: PrepareConfig, storage: Storage, header: StoreHeader, control:
     detail = {"name": f"{jobs} at a time", "already_there": len(groups) - len(todo), "jobs": jobs}
     yield Started(what="prepare", total=len(groups), unit="case", detail=detail)
     yield from (Warned(message=f"left out: {entry['reason']}") for entry in passed_over)
-    storage.remove("index.json")
+    storage.remove("index.jsonl")
     began = time.monotonic()
     outcomes = prepare_all(todo, PreparationSettings.parse(config.content(), "prepare"), config.out, jobs, control)
     yield from _followed(outcomes, state)

@@ -210,7 +210,7 @@ def test_neither_paths_nor_the_folder_s_name_are_in_a_store(tmp_path: Path) -> N
 
 
 def test_a_store_without_index_is_read_case_by_case_and_says_so(cases: list[Case], made: Path, copied: Path) -> None:
-    (copied / "index.json").unlink()
+    (copied / "index.jsonl").unlink()
     store = open_store(copied)
     assert not store.finished
     assert store.cases == open_store(made).cases
@@ -223,12 +223,18 @@ def rewrite(path: Path, change: Callable[[Any], Any]) -> None:
     path.write_text(json.dumps(values))
 
 
+def cut(path: Path, change: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(change(path.read_bytes()))
+
+
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [
-        (lambda p: (p / "index.json").write_text('{"cases": [{'), "index.json: expected the list of cases"),
-        (lambda p: rewrite(p / "index.json", lambda v: v["cases"].pop()), "fingerprint"),
-        (lambda p: rewrite(p / "index.json", lambda v: v.update(cases=[3])), "index.json"),
+        (lambda p: (p / "index.jsonl").write_text('{"cases": [{'), "index.jsonl: expected the list of cases"),
+        (lambda p: cut(p / "index.jsonl", lambda raw: raw.rpartition(b"\n")[0]), "fingerprint"),
+        (lambda p: cut(p / "index.jsonl", lambda raw: raw[:-9]), "index.jsonl"),
+        (lambda p: (p / "index.jsonl").write_bytes(b"\xff\n[3]\n7"), "index.jsonl"),
+        (lambda p: (p / "index.jsonl").write_bytes(b""), "index.jsonl"),
         (lambda p: (p / "zarr.json").write_text("{"), "other Zarr data"),
         (lambda p: rewrite(p / "zarr.json", lambda v: v.update(attributes={})), "other Zarr data"),
         (lambda p: rewrite(p / "zarr.json", lambda v: v["attributes"][ATTRIBUTE].update(schema_version=9)), "sion 9"),
