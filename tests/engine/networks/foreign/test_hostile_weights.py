@@ -8,6 +8,7 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -17,9 +18,11 @@ import torch
 from safetensors.torch import save_file
 
 from genesis3d.errors import ModelError
+from genesis3d.networks.card import ModelCard
 from genesis3d.networks.foreign.reading import read_foreign
+from genesis3d.networks.model_file import LoadedModel
 from genesis3d.networks.unet3d import UNet3d
-from genesis3d.workflows.weights import import_weights
+from genesis3d.workflows.weights import export_weights, import_weights
 
 Maker = Callable[[Path], None]
 
@@ -310,3 +313,23 @@ def test_a_damaged_card_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": small(), "genesis3d": "{no json"}, tmp_path / "weights.pt")
     with pytest.raises(ModelError, match="the card in it is damaged"):
         import_weights(tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize("kind", ["zip", "old", "keras", "safetensors"])
+def test_a_file_with_wrong_bytes_anywhere_is_read_or_refused(kind: str, tmp_path: Path) -> None:
+    network = UNet3d(width=2, decoder="nearest")
+    path, module = tmp_path / "weights", network.build()
+    if kind == "keras":
+        export_weights(LoadedModel(module, ModelCard(network=network), path), path, "keras")
+    elif kind == "safetensors":
+        save_file(module.state_dict(), path)
+    else:
+        path.write_bytes(saved({"state_dict": module.state_dict()}, zipped=kind == "zip"))
+    whole, draw = path.read_bytes(), np.random.default_rng(5)
+    for _ in range(15):
+        damaged = bytearray(whole)
+        for place in draw.integers(0, 6000, 4):  # where the structure is; the rest are values
+            damaged[place] = draw.integers(256)
+        path.write_bytes(bytes(damaged))
+        with suppress(ModelError):  # any other exception fails
+            assert import_weights(path).report.share >= 0.6
