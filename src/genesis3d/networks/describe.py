@@ -6,6 +6,7 @@ from genesis3d.networks.card import ModelCard
 
 __all__ = ["card_rows", "figure_lines", "network_line", "scans_line"]
 
+YARDSTICKS = ("official", "gentle")  # chains that every run is measured under
 MEANINGS = {
     "ratio": "error over that of the best constant per sub-volume: below 1 is better, 0 is perfect",
     "mse_network": "mean squared error of the restoration, of intensities in [0, 1]",
@@ -40,12 +41,18 @@ def scans_line(card: ModelCard) -> str:
 
 
 def figure_lines(card: ModelCard) -> list[str]:
-    """Return its figures, the most telling first, each with what it means."""
+    """Return its figures, the most telling first, each with what it means; of the yardstick chains the ratio alone."""
     figures = dict(card.metrics)
     step = figures.pop("measured_at_step", None)
-    ordered = [name for name in MEANINGS if name in figures] + sorted(name for name in figures if name not in MEANINGS)
-    lines = [_figure(name, figures[name]) for name in ordered]
-    return lines if step is None else [*lines, f"measured at step {step:,.0f}"]
+    named = [f"{name} {_number(figures.pop(name))}: {text}" for name, text in MEANINGS.items() if name in figures]
+    for chain in YARDSTICKS:
+        ratio = figures.pop(f"{chain}_ratio", None)
+        if ratio is not None:
+            named.append(f"ratio {_number(ratio)} under the {chain} chain of transformations")
+        for name in MEANINGS:
+            figures.pop(f"{chain}_{name}", None)
+    named += [f"{name} {_number(value)}" for name, value in sorted(figures.items())]
+    return named if step is None else [*named, f"measured at step {step:,.0f}"]
 
 
 def card_rows(card: ModelCard) -> list[tuple[str, str]]:
@@ -103,14 +110,8 @@ def _counts(card: ModelCard) -> list[str]:
     return [", ".join(parts)] if parts else []
 
 
-def _figure(name: str, value: float) -> str:
-    prefix = next((chain for chain in ("official", "gentle") if name.startswith(f"{chain}_")), "")
-    plain = name.removeprefix(f"{prefix}_")
-    meaning = MEANINGS.get(plain, "")
-    if prefix and meaning:
-        meaning = f"{plain.replace('_', ' ')} under the {prefix} chain of transformations"
-    text = f"{name} {value:.4g}" if abs(value) < 1e4 else f"{name} {value:.0f}"
-    return f"{text}: {meaning}" if meaning else text
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1e4 else f"{value:.0f}"
 
 
 def _times(values: tuple[float, ...], form: str = "") -> str:
