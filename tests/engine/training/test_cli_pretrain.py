@@ -207,7 +207,7 @@ def test_two_processes_from_one_command_stop_on_sigterm_and_one_goes_on(
     options = [scans, "--config", settings, "--run-dir", run.path, "--steps", 1000, "--json", "--processes", 2]
     options += ["--set", "keep.seconds=0.05", "--set", "keep.every=100000", "--set", "validation.every=100000"]
     with subprocess.Popen(command(*options), stdout=subprocess.PIPE) as child:
-        wait_for_step(run, child, 3, patience=150)
+        wait_for_step(run, child, 3, patience=240)
         child.send_signal(signal.SIGTERM)
         said = [read_event(line) for line in child.communicate()[0].decode().splitlines()]
     assert child.returncode == 0
