@@ -128,16 +128,15 @@ def test_models_must_share_their_intensities_and_fit() -> None:
 def test_the_picture_is_one_and_names_no_scan(rows: list[Row]) -> None:
     ready = get_ready(ct(), {"same": model()}, GallerySettings(patch=PATCH)).frame
     few = rows[:2]
-    png = gallery_picture(ready, rows[:4])
+    png = gallery_picture(ready, few)
     assert png.startswith(b"\x89PNG")
-    assert gallery_picture(ready, few) == gallery_picture(ready, few)
     with mpl.rc_context({"svg.fonttype": "none"}):
         text = gallery_picture(ready, few, ".svg").decode()
     assert "Jane" not in text
     assert "transformed" in text
     assert gallery_picture(ready, few, ".pdf").startswith(b"%PDF")
     pixels = matplotlib.image.imread(io.BytesIO(png))
-    assert pixels.shape[0] > pixels.shape[1]
+    assert pixels.shape[1] > pixels.shape[0] > 300  # six columns, two lines
     assert float(pixels.std()) > 0.1
 
 

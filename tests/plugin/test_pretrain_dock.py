@@ -132,7 +132,7 @@ def test_cases_from_layers_files_and_drops(dock, qtbot, tmp_path: Path) -> None:
     dock.cases.list.dropEvent(
         QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, none)
     )
-    qtbot.waitUntil(lambda: len(dock.cases.entries) == 2 and dock.cases.entries[1].voxels is not None, timeout=10000)
+    qtbot.waitUntil(lambda: len(dock.cases.entries) == 2 and dock.cases.entries[1].voxels is not None, timeout=30000)
     assert dock.cases.entries[1].name == "b"
     assert dock.cases.entries[1].spacing == pytest.approx((2.5, 0.7, 0.7))
     assert "2 cases  ·  0.1 million voxels" in dock.cases.summary.text()
@@ -140,7 +140,7 @@ def test_cases_from_layers_files_and_drops(dock, qtbot, tmp_path: Path) -> None:
     dock.cases.remove_selected()
     assert [e.name for e in dock.cases.entries] == ["b"]
     dock.cases.add_paths([str(tmp_path / "nothing")])
-    qtbot.waitUntil(lambda: "nothing" in dock.status.error.text(), timeout=10000)
+    qtbot.waitUntil(lambda: "nothing" in dock.status.error.text(), timeout=30000)
 
 
 def test_a_flat_layer_is_refused_in_a_sentence(dock) -> None:
@@ -267,7 +267,7 @@ def test_kill_ends_at_once_and_says_so(dock, qtbot) -> None:
     started(dock, qtbot)
     assert dock.kill_button.isEnabled()
     dock.kill_button.menu().actions()[0].trigger()
-    qtbot.waitUntil(lambda: not dock.follower.running, timeout=10000)
+    qtbot.waitUntil(lambda: not dock.follower.running, timeout=30000)
     assert "killed" in dock.status.facts.text()
     assert dock.runs.table.item(0, 1).text() == "killed"
     assert not children()
@@ -294,12 +294,12 @@ def test_a_training_told_to_go_on_is_found_again_and_stopped(dock, qtbot, make_n
     assert not again.banner.isHidden()
     assert f"Training '{run.name}' is still running" in again.banner.text.text()
     again.banner.follow.emit(run)
-    qtbot.waitUntil(lambda: again.follower.state.step > 8, timeout=10000)
+    qtbot.waitUntil(lambda: again.follower.state.step > 8, timeout=30000)
     assert again.banner.isHidden()
     assert again.primary.text() == "Stop"
     assert [layer.name for layer in viewer.layers] == SAMPLES
     qtbot.keyClick(again, Qt.Key.Key_Escape)
-    qtbot.waitUntil(lambda: not again.follower.running, timeout=10000)
+    qtbot.waitUntil(lambda: not again.follower.running, timeout=30000)
     assert RunDir(run).state() == "stopped"
     qtbot.waitUntil(lambda: not children(), timeout=30000)
 
@@ -364,11 +364,11 @@ def test_runs_are_listed_opened_and_deleted(dock, qtbot) -> None:
     assert dock.runs.table.item(0, 1).text() == "running"
     assert not dock.runs._buttons["Delete"].isEnabled()
     dock.primary.click()
-    qtbot.waitUntil(lambda: not dock.follower.running, timeout=10000)
+    qtbot.waitUntil(lambda: not dock.follower.running, timeout=30000)
     steps = dock.follower.state.step
     dock.runs.select(run)
     dock.runs._buttons["Open"].click()
-    qtbot.waitUntil(lambda: not dock.follower.running, timeout=10000)
+    qtbot.waitUntil(lambda: not dock.follower.running, timeout=30000)
     assert dock.follower.state.step == steps
     dock.runs.confirm = lambda question: run.name in question
     dock.runs._buttons["Delete"].click()
@@ -381,7 +381,7 @@ def test_a_disk_that_is_full_is_a_sentence_and_leaves_no_folder(dock, qtbot, mon
     dock.cases.add_selected_layers()
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     dock.primary.click()
-    qtbot.waitUntil(lambda: "free on the disk" in dock.status.error.text(), timeout=10000)
+    qtbot.waitUntil(lambda: "free on the disk" in dock.status.error.text(), timeout=30000)
     assert list(runs_folder().iterdir()) == []
     assert dock.primary.text().startswith("Train")
 
