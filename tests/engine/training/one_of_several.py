@@ -1,6 +1,6 @@
 """What one process of several does in a test; run by path, with ``JOB`` as a global.
 
-JOB: run (path), config (plain values or None), resume, environment, and ``fault``: what goes wrong, in which rank.
+JOB: rank, run (path), config (plain values or None), resume, environment, and ``fault``: what goes wrong in a rank.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def prepare(fault: str | None, rank: int) -> None:
 
 def main() -> None:
     os.environ.update(JOB["environment"])
-    rank = int(os.environ["RANK"])
+    rank = JOB["rank"]
     prepare(JOB["fault"], rank)
     config = None if JOB["config"] is None else PretrainConfig.parse(JOB["config"])
     last = None

@@ -59,17 +59,29 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def together(run: Path, config: PretrainConfig | None, *, resume: bool = False, fault: str | None = None) -> list[int]:
+def environments(slurm: bool) -> list[dict[str, str]]:
+    """What torchrun, or srun, tells two processes of one machine."""
+    port = str(free_port())
+    if slurm:
+        common = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_NODEID": "0",
+                  "SLURM_NNODES": "1", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NODELIST": "127.0.0.1",
+                  "MASTER_PORT": port, "SLURM_JOB_NAME": "chest"}  # fmt: skip
+        return [common | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)} for rank in range(2)]
+    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"} for rank in range(2)]
+
+
+def together(
+    run: Path, config: PretrainConfig | None, *, resume: bool = False, fault: str | None = None, slurm: bool = False
+) -> list[int]:
     """Train in two processes and return their exit statuses; no test waits for one that hangs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([f"genesis3d.{name}" for name in LOADED])
-    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     children = []
-    for rank in range(2):
-        environment = common | {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"}
+    for rank, environment in enumerate(environments(slurm)):
         values = None if config is None else config.to_dict()
         job = {"run": str(run), "config": values, "resume": resume, "fault": fault, "environment": environment}
-        children.append(context.Process(target=runpy.run_path, args=(WORKER, {"JOB": job})))
+        children.append(context.Process(target=runpy.run_path, args=(WORKER, {"JOB": job | {"rank": rank}})))
     for child in children:
         child.start()
     deadline = time.monotonic() + 90
@@ -144,7 +156,7 @@ def test_a_run_goes_on_in_one_two_sharded_and_again_one_process(tmp_path: Path, 
 def test_batch_normalisation_on_processors_says_what_it_does(tmp_path: Path, config: Make) -> None:
     run = tmp_path / "run"
     made = config(steps=2, batch=4, network={"name": "unet3d", "width": 4, "norm": "batch"})
-    assert together(run, made) == [0, 0]
+    assert together(run, made, slurm=True) == [0, 0]
     said = [event.message for event in RunDir(run).events() if isinstance(event, Warned)]
     assert any("each of the 2 processes normalises by its own sub-volumes" in message for message in said)
     module = read_model(run / "checkpoints" / "last.safetensors").module
