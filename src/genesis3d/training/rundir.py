@@ -198,11 +198,15 @@ class RunDir:
                 with open(path, "rb+") as file:
                     os.fsync(file.fileno())
 
+    def _just_made(self, path: Path) -> bool:
+        """Whether ``path`` is an empty folder of a run whose process was killed before it began."""
+        return path in (self.checkpoints, self.samples) and path.is_dir() and not any(path.iterdir())
+
     def _refuse_foreign_files(self) -> None:
         if not self.path.is_dir():
             raise RunError(f"{self.path}: expected a folder for the run, got a file")
         for path in sorted(self.path.iterdir()):
-            if path.name not in _ALLOWED_BEFORE and not path.name.startswith("."):
+            if path.name not in _ALLOWED_BEFORE and not path.name.startswith(".") and not self._just_made(path):
                 raise RunError(f"{self.path}: expected a new or empty run directory, but it holds {path.name}")
 
 

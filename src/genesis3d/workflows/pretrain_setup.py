@@ -139,13 +139,9 @@ def build_training(
     pairs, split = training_pairs(config, loaded, on_device)
     own = pairs.of_process(processes.rank, processes.world)
     windows, warnings = _windows(config, split)
-    checkpoints, averaging, normalised = _kept(
-        run, bare, config, hardware, _card_maker(config, loaded, split), processes
-    )  # fmt: skip
-    progress = _progress(config, checkpoints, state)
-    if parent is not None:
-        progress.parent = parent.text
-        warnings += parent.differences(loaded.intensity)
+    card = _card_maker(config, loaded, split)
+    checkpoints, averaging, normalised = _kept(run, bare, config, hardware, card, processes)
+    progress = _progress(config, checkpoints, state, parent)
     portions, measuring = _portions(config, progress, processes)
     task, optimiser = fabric.setup(checkpoints.task, checkpoints.optimiser)
     stepper = Stepper(fabric, task, optimiser, config.optimiser.clip, hardware, portions, processes, own.share)
@@ -155,7 +151,8 @@ def build_training(
         validation=config.validation, keep=config.keep, recovery=config.recovery, checkpoints=checkpoints,
         progress=progress,
     )  # fmt: skip
-    said = [*_merged(loaded.warnings), *pairs.sampler.warnings, *warnings, *normalised, split.warning]
+    other = parent.differences(loaded.intensity) if parent is not None else []
+    said = [*_merged(loaded.warnings), *pairs.sampler.warnings, *warnings, *normalised, *other, split.warning]
     return training, _facts(config, loaded, split), list(dict.fromkeys(sentence for sentence in said if sentence))
 
 
@@ -236,7 +233,9 @@ def _placed(
     return task, config.optimiser.build(task.parameters()), said
 
 
-def _progress(config: PretrainConfig, checkpoints: Checkpoints, state: dict[str, Any] | None) -> Progress:
+def _progress(
+    config: PretrainConfig, checkpoints: Checkpoints, state: dict[str, Any] | None, parent: Parent | None
+) -> Progress:
     """Return where to begin; a budget that was changed since is taken as it now stands."""
     progress = Progress() if state is None else checkpoints.load(state)
     if config.steps is not None:
@@ -244,6 +243,8 @@ def _progress(config: PretrainConfig, checkpoints: Checkpoints, state: dict[str,
     elif progress.minutes != config.minutes:
         progress.total = None
     progress.minutes = config.minutes
+    if parent is not None:
+        progress.parent = parent.text
     return progress
 
 

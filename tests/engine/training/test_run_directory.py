@@ -41,6 +41,14 @@ def test_what_a_dock_prepared_is_welcome_other_files_are_not(tmp_path: Path) -> 
         RunDir(tmp_path).create({})
 
 
+def test_a_run_killed_before_it_began_is_begun_again(run: RunDir) -> None:
+    run.create({"seed": 3})
+    assert run.config() == {"seed": 3}
+    (run.checkpoints / "last.safetensors").write_bytes(b"weights")
+    with pytest.raises(RunError, match="holds checkpoints"):
+        run.create({})
+
+
 def test_a_begun_run_is_not_begun_again(run: RunDir) -> None:
     run.set_status("finished")
     with pytest.raises(RunError, match="it holds a run: resume it or name another"):
