@@ -106,7 +106,8 @@ def page(result: dict[str, Any]) -> str:
         "One of the scans (lidc-0002) served to choose them; no weights were fitted to it.",
         "",
         "```",
-        f"python science/twelve_outcomes.py {' '.join(f'{s}.nii.gz' for s in scans)} --runs runs --data DATA",
+        f"python science/twelve_outcomes.py {' '.join(f'{s}.nii.gz' for s in scans)} --runs runs --data DATA "
+        f"--windows {result['windows']} --precision {result['precision']}",
         "```",
         "",
         *(f"- {sentence}" for sentence in result["verdicts"]),
@@ -155,7 +156,8 @@ def main() -> None:
     }
     mean = over_scans(tables)
     result = {
-        "scans": list(tables), "windows": given.windows, "seed": given.seed, "length": given.steps,
+        "scans": list(tables), "windows": given.windows, "seed": given.seed, "precision": given.precision,
+        "length": given.steps,
         "steps": {label: read_card(path).step for label, path in models.items()},
         "verdicts": verdicts(mean), "mean": mean, "tables": tables,
     }  # fmt: skip
