@@ -137,7 +137,7 @@ def page(card: ModelCard, size: int, curves: str, restored: str) -> str:
         "```",
         "",
         "DATA holds `chest_ct/*.nii.gz` and `dicom/lidc-0001.zip`. What each training scheme restores: "
-        "`docs/twelve-outcomes.md`.",
+        "[the twelve outcomes](twelve-outcomes.md).",
         "",
         "| network | file | error over the best constant's |",
         "|---|---|---|",

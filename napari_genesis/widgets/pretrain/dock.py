@@ -213,7 +213,6 @@ class PretrainDock(Dock):
             self.runs.refresh()
 
     def _scroll_to_progress(self) -> None:
-        """Let the progress, the curves and the samples be seen without scrolling."""
         self.scroll.verticalScrollBar().setValue(self.primary.y() - 8)
 
     def _scroll_to_learnt(self) -> None:
