@@ -114,6 +114,7 @@ class Tour:
             self.wait(lambda: not training.running, minutes * 60 + 300)
             self.picture("pre-trained")
             model = model or str(training.follower.run_dir)
+        self.show_learnt(layer, model)
         self.show_anomaly(layer, model)
 
     def show_scan(self) -> None:
@@ -134,6 +135,14 @@ class Tour:
         self.wait(seconds=3)
         self.picture("preview-3d")
         self.viewer.dims.ndisplay = 2
+
+    def show_learnt(self, layer: Any, model: str) -> None:
+        """The twelve outcomes of a sub-volume of ``layer``, restored by ``model``, in the Pre-train dock."""
+        training = self.dock("Pre-train")
+        training.learnt.scans.set_layer(layer)
+        training.show_learnt(Path(model))
+        self.wait(lambda: not training.learnt.running, 600)
+        self.picture("what-was-learnt")
 
     def show_anomaly(self, layer: Any, model: str) -> None:
         """Map ``layer`` with ``model``; the result in 2D and 3D."""

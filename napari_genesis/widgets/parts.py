@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QPoint, QSize, Qt, QTimer
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QDialog,
@@ -72,6 +72,7 @@ class Scroll(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWidget(body)
+        self._brought = body
 
     def minimumSizeHint(self) -> QSize:  # Qt's name
         """As wide as the body needs, 200 px high at least."""
@@ -81,6 +82,16 @@ class Scroll(QScrollArea):
     def sizeHint(self) -> QSize:  # Qt's name
         """A modest width: the viewer needs the rest."""
         return QSize(max(340, self.minimumSizeHint().width()), 600)
+
+    def bring_up(self, widget: QWidget) -> None:
+        """Scroll, once layouts are done, until ``widget`` stands at the top or nothing is left below."""
+        self._brought = widget
+        QTimer.singleShot(0, self._bring)
+
+    def _bring(self) -> None:
+        inside = self.widget()
+        if inside is not None and inside.isAncestorOf(self._brought):
+            self.verticalScrollBar().setValue(self._brought.mapTo(inside, QPoint(0, 0)).y() - 8)
 
 
 def theme_kind(viewer: ViewerModel) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from genesis3d.errors import ConfigError, GenesisError
@@ -165,15 +164,16 @@ class PretrainDock(Dock):
         self.results.addWidget(fold("Runs", self.runs, "runs-fold", is_open=True))
         self.learnt = LearntView(self.viewer, self.picker())
         self.learnt.started.connect(self.tend)
+        self.learnt.filled.connect(partial(self.scroll.bring_up, self.learnt.status))
         self.learnt_fold = fold("What was learnt", self.learnt, "learnt-fold")
         self.results.addWidget(self.learnt_fold)
-        self.view.learnt.connect(self._show_learnt)
+        self.view.learnt.connect(self.show_learnt)
 
-    def _show_learnt(self, run: Path) -> None:
+    def show_learnt(self, run: Path) -> None:
         """Open the gallery for the best model of ``run``."""
         self.learnt_fold.expand(animate=False)
         self.learnt.show_run(run)
-        QTimer.singleShot(0, self._scroll_to_learnt)
+        self.scroll.bring_up(self.learnt_fold)
 
     def _find_devices(self) -> None:
         if known := tuple(known_devices()):
@@ -206,17 +206,11 @@ class PretrainDock(Dock):
         self.watch(follower)
         self.kill_button.setEnabled(True)
         self.runs.select(follower.run_dir)
-        QTimer.singleShot(0, self._scroll_to_progress)
+        self.scroll.bring_up(self.primary)  # progress, curves and samples are seen without scrolling
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Started | Validated):
             self.runs.refresh()
-
-    def _scroll_to_progress(self) -> None:
-        self.scroll.verticalScrollBar().setValue(self.primary.y() - 8)
-
-    def _scroll_to_learnt(self) -> None:
-        self.scroll.verticalScrollBar().setValue(self.learnt_fold.y() - 8)
 
     def on_ended(self, state: JobState) -> None:
         """Say how the training ended; a preparation that ended is followed by the training itself."""

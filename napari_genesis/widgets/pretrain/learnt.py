@@ -34,9 +34,11 @@ class LearntView(QWidget):
     Signals
     -------
     started(object) : a :class:`Job` works in the background; whoever owns the view ends it with itself
+    filled() : the first row is there, and there is something to look at
     """
 
     started = Signal(object)
+    filled = Signal()
 
     def __init__(self, viewer: Any, scans: LayerPicker, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -213,6 +215,8 @@ class LearntView(QWidget):
             self.hint.hide()
         elif isinstance(event, Row):
             self.rows.add(event)
+            if len(self.rows.items) == 1:
+                self.filled.emit()
 
     def _on_changed(self, state: JobState) -> None:
         self.status.show_state(state)
