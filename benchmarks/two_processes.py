@@ -2,7 +2,7 @@
 
 The rate is that of the later half of the steps, so that starting up does not count; the two take turns.
 
-python -m benchmarks.two_processes [--width 16] [--batch 4] [--steps 12]
+python -m benchmarks.two_processes [--width 8] [--batch 4] [--steps 16] [--repeats 1]
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def rate(settings: Path, run: Path, processes: int, threads: int) -> float:
 
 def main() -> None:
     options = parser(__doc__ or "", "two_processes")
-    options.add_argument("--width", type=int, default=16)
+    options.add_argument("--width", type=int, default=8)
     options.add_argument("--batch", type=int, default=4)
-    options.add_argument("--steps", type=int, default=12)
-    options.add_argument("--repeats", type=int, default=2)
+    options.add_argument("--steps", type=int, default=16)
+    options.add_argument("--repeats", type=int, default=1)
     chosen = options.parse_args()
     one, two = [], []
     with tempfile.TemporaryDirectory() as folder:
