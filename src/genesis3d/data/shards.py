@@ -2,7 +2,7 @@
 
 A case is one Zarr v3 array (C, D, H, W) in one shard of chunks of 32 voxels a side: bit-shuffled, LZ4, with a
 checksum each.  Any Zarr reader opens it.  Sub-volumes are read here without zarr, from the byte ranges that the
-shard's index gives: zarr hands each of their eight to twenty-seven small chunks to another thread, which takes ten
+shard's index gives: zarr hands each of their eight to twenty-seven small chunks to another thread, which takes several
 times as long and more on a busy machine (benchmarks/store_reads.py), and a GPU would wait for it.
 """
 
