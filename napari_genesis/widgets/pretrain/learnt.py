@@ -25,6 +25,7 @@ from napari_genesis.widgets.status import StatusArea
 __all__ = ["LearntView"]
 
 PICTURE_KINDS = "PNG (*.png);;PDF (*.pdf);;SVG (*.svg)"
+SHOWN_AT = (1, 5)  # numbers of rows
 HINT = "Pick a scan, better one that was not trained on, and see what the model makes of it when it is transformed."
 
 
@@ -34,7 +35,7 @@ class LearntView(QWidget):
     Signals
     -------
     started(object) : a :class:`Job` works in the background; whoever owns the view ends it with itself
-    filled() : the first row is there, and there is something to look at
+    filled() : there is something to look at: the first row, then as many as fill a dock
     """
 
     started = Signal(object)
@@ -215,7 +216,7 @@ class LearntView(QWidget):
             self.hint.hide()
         elif isinstance(event, Row):
             self.rows.add(event)
-            if len(self.rows.items) == 1:
+            if len(self.rows.items) in SHOWN_AT:
                 self.filled.emit()
 
     def _on_changed(self, state: JobState) -> None:
