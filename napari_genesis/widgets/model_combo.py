@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
 from napari_genesis.fields import wheel_needs_focus
 from napari_genesis.widgets.model_entries import Entry
+from napari_genesis.widgets.parts import add_heading
 
 __all__ = ["OPEN", "ModelCombo"]
 
@@ -47,7 +47,7 @@ class ModelCombo(QComboBox):
         for entry in entries:
             if entry.section != section:
                 section = entry.section
-                self._add_heading(section)
+                add_heading(self, section)
             self.addItem(entry.label, entry.key)
             self.setItemData(self.count() - 1, str(entry.path), Qt.ItemDataRole.ToolTipRole)
         if entries:
@@ -58,13 +58,3 @@ class ModelCombo(QComboBox):
     def labels(self) -> list[str]:
         """Return the names of the models, in order, without headings."""
         return [self.itemText(i) for i in range(self.count()) if self.itemData(i) not in (None, OPEN)]
-
-    def _add_heading(self, text: str) -> None:
-        self.addItem(text)
-        model = self.model()
-        assert isinstance(model, QStandardItemModel)
-        item = model.item(self.count() - 1)
-        item.setEnabled(False)
-        font = item.font()
-        font.setBold(True)
-        item.setFont(font)

@@ -7,8 +7,9 @@ from typing import Any
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QPoint, QSize, Qt, QTimer
-from qtpy.QtGui import QIcon
+from qtpy.QtGui import QIcon, QStandardItemModel
 from qtpy.QtWidgets import (
+    QComboBox,
     QDialog,
     QFormLayout,
     QFrame,
@@ -21,8 +22,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-__all__ = ["Fold", "Scroll", "fold", "form_layout", "main_window", "page_text", "show_page", "side_by_side",
-           "theme_kind", "unwrapped"]  # fmt: skip
+__all__ = ["Fold", "Scroll", "add_heading", "fold", "form_layout", "main_window", "page_text", "show_page",
+           "side_by_side", "theme_kind", "unwrapped"]  # fmt: skip
 
 
 def form_layout() -> QFormLayout:
@@ -92,6 +93,18 @@ class Scroll(QScrollArea):
         inside = self.widget()
         if inside is not None and inside.isAncestorOf(self._brought):
             self.verticalScrollBar().setValue(self._brought.mapTo(inside, QPoint(0, 0)).y() - 8)
+
+
+def add_heading(combo: QComboBox, text: str) -> None:
+    """Add ``text`` to the entries of ``combo`` as a heading, which cannot be chosen."""
+    combo.addItem(text)
+    model = combo.model()
+    assert isinstance(model, QStandardItemModel)
+    item = model.item(combo.count() - 1)
+    item.setEnabled(False)
+    font = item.font()
+    font.setBold(True)
+    item.setFont(font)
 
 
 def theme_kind(viewer: ViewerModel) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox
 
 from genesis3d.transforms import CHAIN_PRESETS, Chain
 from genesis3d.workflows.pretrain_config import SCHEMES
 from napari_genesis.fields import wheel_needs_focus
+from napari_genesis.widgets.parts import add_heading
 
 __all__ = ["FROM_FILE", "FROM_PREVIEW", "ChainCombo"]
 
@@ -26,10 +26,10 @@ class ChainCombo(QComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(6)
         wheel_needs_focus(self)
-        self._heading(SCHEME_HEADING)
+        add_heading(self, SCHEME_HEADING)
         for scheme, chain in SCHEMES.items():
             self._entry(scheme, chain, "each with its probability" if scheme == "combined" else "alone")
-        self._heading(OTHER_HEADING)
+        add_heading(self, OTHER_HEADING)
         for chain in CHAIN_PRESETS:
             if chain not in SCHEMES.values():
                 self._entry(chain, chain, "a chain by name")
@@ -57,13 +57,3 @@ class ChainCombo(QComboBox):
     def _entry(self, text: str, name: str, tip: str) -> None:
         self.addItem(text, name)
         self.setItemData(self.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-
-    def _heading(self, text: str) -> None:
-        self.addItem(text)
-        model = self.model()
-        assert isinstance(model, QStandardItemModel)
-        item = model.item(self.count() - 1)
-        item.setEnabled(False)
-        font = item.font()
-        font.setBold(True)
-        item.setFont(font)
