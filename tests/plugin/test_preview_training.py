@@ -119,7 +119,7 @@ def test_a_chain_saved_here_trains_on_these_voxels(
     dock.chain.rows[0].chance.setValue(1.0)
     settle(qtbot, dock)
     dock.chain.save(str(tmp_path / "chain.yaml"))
-    trained = PretrainConfig.parse(config.to_dict() | {"chain": _chain(str(tmp_path / "chain.yaml"))})
+    trained = PretrainConfig.parse(config.to_dict() | {"chain": _chain(str(tmp_path / "chain.yaml"), None)})
     maker, _ = training_pairs(trained, read_cases(trained, None, keep_running))
     assert seen[-1].pairs.input[0].equal(maker.pairs(0).input[0])
     assert "the chain differs from the training's" in dock.source.info.text()
