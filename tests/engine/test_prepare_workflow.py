@@ -131,19 +131,14 @@ def test_processes_stop_too(archive: Path, tmp_path: Path) -> None:
     assert events[-1].cancelled
 
 
+def in_two_processes(archive: Path, out: Path) -> list[str]:
+    """Return the command that prepares ``archive`` with two workers."""
+    return [sys.executable, "-m", "genesis3d", "prepare", str(archive), "--out", str(out), "--jobs", "2"]
+
+
 def test_killed_at_any_moment_the_same_command_goes_on(archive: Path, tmp_path: Path) -> None:
     expected = result(prepare(config(archive, tmp_path / "whole")))["fingerprint"]
-    command = [
-        sys.executable,
-        "-m",
-        "genesis3d",
-        "prepare",
-        str(archive),
-        "--out",
-        str(tmp_path / "out"),
-        "--jobs",
-        "2",
-    ]
+    command = in_two_processes(archive, tmp_path / "out")
     for seconds in (1.2, 2.0):
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(seconds)
@@ -154,17 +149,7 @@ def test_killed_at_any_moment_the_same_command_goes_on(archive: Path, tmp_path: 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="counts processes in /proc")
 def test_the_workers_end_with_their_parent(archive: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "genesis3d",
-        "prepare",
-        str(archive),
-        "--out",
-        str(tmp_path / "out"),
-        "--jobs",
-        "2",
-    ]
+    command = in_two_processes(archive, tmp_path / "out")
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 20
     while not (workers := children(child.pid)) and child.poll() is None and time.monotonic() < deadline:

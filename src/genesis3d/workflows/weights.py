@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from genesis3d.errors import ConfigError, ModelError
 from genesis3d.files import write_atomic
@@ -94,15 +94,20 @@ def import_weights(
 
         notes += re_estimate(module, card, scans)
     report = replace(report, notes=(*report.notes, *notes, *([card.licence] if card.licence else [])))
-    imported = {
+    imported = _provenance(path, report, source)
+    imported["batch_norm"] = "running" if running else "batch"
+    imported["statistics"] = "re-estimated" if running and scans else "stored"
+    return Imported(module, card.replaced(training=card.training | {"imported": imported}), report)
+
+
+def _provenance(path: Path, report: MatchReport, source: str) -> dict[str, Any]:
+    """Return what a card says of the file that weights came from."""
+    return {
         "family": report.family,
-        "batch_norm": "running" if running else "batch",
-        "statistics": "re-estimated" if running and scans else "stored",
         "matched": round(report.share, 4),
         "sha256": _digest(path),
         "source": source[:500],
     }
-    return Imported(module, card.replaced(training=card.training | {"imported": imported}), report)
 
 
 def export_weights(
