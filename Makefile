@@ -57,7 +57,6 @@ tests: $(VENV)/.ready
 	$(HEADLESS) $(BIN)/python -m pytest tests/plugin tests/packaging $(PYTEST_ARGS)
 
 bench: $(VENV)/.ready system
-	$(BIN)/python -m pip install -q -c constraints.txt --group bench
 	$(BIN)/python -m benchmarks
 
 screenshots: $(VENV)/.ready system

@@ -11,11 +11,12 @@ from pydantic import Field
 
 from genesis3d.config import Config
 from genesis3d.intensity import INTENSITIES, CtIntensity, Intensity
+from genesis3d.labels import LabelClass
 from genesis3d.networks.base import NETWORKS, Network
 
 __all__ = ["Activation", "DataSource", "ModelCard", "library_versions"]
 
-Activation = Literal["sigmoid", "linear", "residual"]
+Activation = Literal["sigmoid", "linear", "residual", "softmax"]
 
 
 def library_versions() -> dict[str, str]:
@@ -59,7 +60,12 @@ class ModelCard(Config):
     network: Annotated[Network, *NETWORKS.field()] = Field(description="the network that the weights belong to")
     task: dict[str, Any] = Field(default_factory=dict, description="the task it was trained on, with its name")
     activation: Activation = Field(
-        "sigmoid", description="logits to restored intensities: sigmoid, clip to [0, 1], or input + logits clipped"
+        "sigmoid",
+        description="what logits become: restored intensities by sigmoid, clip to [0, 1], or input + logits clipped; "
+        "probabilities of classes by softmax",
+    )
+    classes: tuple[LabelClass, ...] = Field(
+        (), description="of a segmentation or classification: the class of each output channel, background first"
     )
     intensity: Annotated[Intensity, *INTENSITIES.field()] = Field(
         default=CtIntensity(), description="how scans were mapped to [0, 1]"
@@ -70,6 +76,9 @@ class ModelCard(Config):
     patch: tuple[int, int, int] | None = Field(None, description="sub-volume (D, H, W) in voxels it was trained on")
     spacing: tuple[float, float, float] | None = Field(
         None, description="typical spacing (z, y, x) of the training scans in mm"
+    )
+    working_spacing: tuple[float, float, float] | None = Field(
+        None, description="spacing (z, y, x) in mm that scans are resampled to for the network; None: their own grid"
     )
     chain: dict[str, Any] = Field(default_factory=dict, description="the chain of transformations of its training")
     training: dict[str, Any] = Field(default_factory=dict, description="the training's settings, without paths")
@@ -82,6 +91,11 @@ class ModelCard(Config):
     created: str = Field(
         default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), description="UTC time of writing"
     )
+
+    @property
+    def purpose(self) -> str:
+        """What the model is for: restoration, segmentation or classification."""
+        return str(self.task.get("name", "restoration"))
 
     @property
     def modalities(self) -> tuple[str, ...]:
