@@ -144,10 +144,11 @@ def build_training(
     progress = _progress(config, checkpoints, state, parent)
     portions, measuring = _portions(config, progress, processes)
     task, optimiser = fabric.setup(checkpoints.task, checkpoints.optimiser)
-    stepper = Stepper(fabric, task, optimiser, config.optimiser.clip, hardware, portions, processes, own.share)
+    settings = config.optimiser
+    stepper = Stepper(fabric, task, optimiser, settings.clip, hardware, portions, processes, own.share, settings.plan)
     training = Training(
         run_dir=run, stepper=stepper, averaging=averaging, pairs=own, statistics=pairs.of_stream("statistics"),
-        windows=windows, measuring=measuring, held_out=split.held_out, settings=config.optimiser,
+        windows=windows, measuring=measuring, held_out=split.held_out, settings=settings,
         validation=config.validation, keep=config.keep, recovery=config.recovery, checkpoints=checkpoints,
         progress=progress,
     )  # fmt: skip
@@ -230,7 +231,7 @@ def _placed(
     if processes.sharded and config.averaging.decay:
         raise ConfigError("averaging.decay: expected 0 with strategy fsdp, whose weights no process holds whole")
     said = together(processes, task, hardware["device"], config.batch)
-    return task, config.optimiser.build(task.parameters()), said
+    return task, config.optimiser.build(task), said
 
 
 def _progress(
