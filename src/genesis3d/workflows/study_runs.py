@@ -132,8 +132,8 @@ class Runner:
             shutil.rmtree(place, ignore_errors=True)
             write_atomic(note, mark.encode(), durable=False)
         training = corrupted_cases(self.cases.subset(run.training), run.corruption)
-        data = training.joined(self.cases.subset(run.held_out))
-        return finetune(settings, place, resume=resume, control=self.control, data=data)
+        data = _joined(training, self.cases.subset(run.held_out))
+        return finetune(None if resume else settings, place, resume=resume, control=self.control, data=data)
 
     def _tested(self, model: Path, run: Run) -> Mapping[str, Any]:
         found = measure_on(
@@ -171,6 +171,18 @@ class Runner:
             "key": run.key, "arm": run.arm, "count": run.count, "corruption": run.corruption, "fold": run.fold,
             "seed": run.seed, "steps": run.steps, "rate": rate, "trial": run.trial, **names,
         }  # fmt: skip
+
+
+def _joined(first: LabelledCases, second: LabelledCases) -> LabelledCases:
+    return replace(
+        first,
+        cases=[*first.cases, *second.cases],
+        volumes=[*first.volumes, *second.volumes],
+        scales=[*first.scales, *second.scales],
+        labels=[*first.labels, *second.labels],
+        patients=[*first.patients, *second.patients],
+        warnings=(),
+    )
 
 
 def mean_test_dice(result: Mapping[str, Any], step: int | None = None) -> float:

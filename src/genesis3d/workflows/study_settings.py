@@ -53,7 +53,7 @@ def shared_settings(config: StudyConfig) -> dict[str, Any]:
     if model is None:
         return {}
     card = read_card(model_path(model))
-    found: dict[str, Any] = {"network": card.network.to_dict()}
+    found: dict[str, Any] = {"network": card.network.body.to_dict()}
     return found | ({"sampling": {"patch": list(card.patch)}} if card.patch is not None else {})
 
 
