@@ -153,8 +153,7 @@ def test_a_stopped_study_goes_on(tmp_path: Path) -> None:
     def control() -> Any:
         return "stop" if sum(isinstance(event, Stepped) for event in events) >= 1 else "run"
 
-    for event in study(config, tmp_path, control, cases=phantoms()):
-        events.append(event)
+    events.extend(study(config, tmp_path, control, cases=phantoms()))
     assert isinstance(events[-1], Finished)
     assert events[-1].cancelled
     assert events[-1].result["trainings"] == 1

@@ -145,17 +145,18 @@ def _one(runner: Runner, run: Run, rate: float | None, total: int, done: set[str
 
 
 def _reported(config: StudyConfig, runner: Runner, plan: Plan, out: Path, stopped: bool) -> Iterator[Event]:
-    from genesis3d.workflows.study_report import report_files, study_findings
+    from genesis3d.workflows.study_report import report_files
     from genesis3d.workflows.study_results import collect
 
     results = collect(runner, plan)
     if not results.runs:
         yield Finished(cancelled=stopped, result={"trainings": 0, "of": len(plan.runs)})
         return
-    for name, content in report_files(config, results).items():
+    files, said = report_files(config, results)
+    for name, content in files.items():
         write_atomic(out / name, content)
         yield Saved(path=str(out / name), what="report")
     yield Finished(
         cancelled=stopped,
-        result={"trainings": len(results.runs), "of": len(plan.runs), "findings": study_findings(config, results)},
+        result={"trainings": len(results.runs), "of": len(plan.runs), "findings": said},
     )

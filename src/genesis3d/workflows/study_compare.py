@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
-__all__ = ["Difference", "LabelSaving", "StepSaving", "differences", "label_savings", "step_savings"]
+__all__ = ["Comparison", "Difference", "LabelSaving", "StepSaving", "compare", "differences"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,13 @@ class LabelSaving:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self)
+        return asdict(self) | {"saved": asdict(self.saved)}
+
+    @property
+    def saved(self) -> Interval:
+        """The share of the reference's labels that the arm does not need; at least that where it is infinite."""
+        found = (self.needed.estimate, self.needed.low, self.needed.high)
+        return Interval(*(1.0 - self.count / min(value, self.most) for value in found))
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,28 @@ class StepSaving:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self) | {"excludes_zero": self.saved.excludes_zero}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All arms against the reference: with the same labels, with ``fewer`` than it, labels saved, steps saved."""
+
+    reference: str
+    same: tuple[Difference, ...]
+    fewer: tuple[Difference, ...]
+    labels: tuple[LabelSaving, ...]
+    steps: tuple[StepSaving, ...]
+
+
+def compare(results: Results, reference: str, tolerance: float) -> Comparison:
+    """Compare all arms with ``reference``; ``tolerance`` in Dice is that of :class:`StepSaving`."""
+    return Comparison(
+        reference,
+        tuple(differences(results, reference)),
+        tuple(differences(results, reference, fewer=True)),
+        tuple(label_savings(results, reference)),
+        tuple(step_savings(results, reference, tolerance)),
+    )
 
 
 def differences(results: Results, reference: str, *, fewer: bool = False) -> list[Difference]:
@@ -105,7 +133,7 @@ def label_savings(results: Results, reference: str) -> Iterator[LabelSaving]:
     """Yield for each arm and number of labels those that the reference needs for the same Dice, on clean labels."""
     clean = min(results.corruptions, key=abs)
     for arm in results.arms:
-        for count in results.counts if arm != reference and len(results.counts) > 1 else ():
+        for count in results.counts[:-1] if arm != reference else ():  # more than the most was never tried
             cells = [Cell(reference, one, clean) for one in results.counts]
             found = _together(results, [(Cell(arm, count, clean), None), *((cell, None) for cell in cells)])
             if found is not None:

@@ -3,49 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from genesis3d.evaluation.statistics import Interval
-    from genesis3d.workflows.study_compare import Difference, LabelSaving, StepSaving
+    from genesis3d.workflows.study_compare import Comparison, Difference, LabelSaving, StepSaving
     from genesis3d.workflows.study_results import Results
 
-__all__ = ["findings", "interval_text", "labels_text", "number"]
+__all__ = ["chance", "findings", "interval_text", "labels_text", "number"]
 
 # With fewer runs an interval over seeds says little.
 FEW = 5
 
 
-def findings(
-    results: Results,
-    reference: str,
-    same: Sequence[Difference],
-    fewer: Sequence[Difference],
-    labels: Sequence[LabelSaving],
-    steps: Sequence[StepSaving],
-) -> list[str]:
+def findings(results: Results, found: Comparison) -> list[str]:
     """Return sentences on each arm: where its interval excludes zero, or that it nowhere does."""
     said = []
-    for arm in (arm for arm in results.arms if arm != reference):
-        clear = [_difference(one) for one in same if one.arm == arm and one.interval.excludes_zero]
-        clear += [_more(one) for one in fewer if one.arm == arm and one.interval.low > 0]
-        clear += [_labels(one) for one in labels if one.arm == arm and one.needed.low > one.count]
-        clear += [_steps(one) for one in steps if one.arm == arm and one.saved.excludes_zero]
-        known = any(one.arm == arm for one in same)
-        nothing = f"{arm}: nothing is gained or lost against {reference}; every interval contains zero."
-        said += clear or [nothing if known else f"{arm}: no run yet that can be compared with {reference}."]
-    runs = max((one.runs for one in same), default=0)
+    for arm in (arm for arm in results.arms if arm != found.reference):
+        clear = [_difference(one) for one in found.same if one.arm == arm and one.interval.excludes_zero]
+        clear += [_more(one) for one in found.fewer if one.arm == arm and one.interval.low > 0]
+        clear += [_labels(one) for one in found.labels if one.arm == arm and one.needed.low > one.count]
+        clear += [_steps(one) for one in found.steps if one.arm == arm and one.saved.excludes_zero]
+        known = any(one.arm == arm for one in found.same)
+        nothing = f"{arm}: nothing is gained or lost against {found.reference}; every interval contains zero."
+        said += clear or [nothing if known else f"{arm}: no run yet that can be compared with {found.reference}."]
+    runs = max((one.runs for one in found.same), default=0)
     if said and runs < FEW:
         said.append(f"At most {runs} seeds can be compared: these intervals are rough.")
     if results.failed:
         said.append(f"{len(results.failed)} runs failed and count nowhere.")
-    return said or [f"{reference} is the only arm: there is nothing to compare."]
+    return said or [f"{found.reference} is the only arm: there is nothing to compare."]
 
 
 def number(value: float) -> str:
     """Return a figure with three digits after the point, or a dash for none."""
     return f"{value:.3f}" if math.isfinite(value) else "-"
+
+
+def chance(p: float) -> str:
+    """Return a p value with three digits, or that it is smaller."""
+    return "<0.001" if p < 0.001 else number(p)
 
 
 def interval_text(interval: Interval, *, digits: int = 3, sign: bool = False) -> str:

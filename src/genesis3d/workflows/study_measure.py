@@ -14,9 +14,8 @@ from genesis3d.labels import IGNORE, LabelClass
 
 if TYPE_CHECKING:
     from genesis3d.data.targets import LabelledCases
-    from genesis3d.inference.segmenting import Segmentation
     from genesis3d.networks.model_file import LoadedModel
-    from genesis3d.workflows.segment import SegmentSettings
+    from genesis3d.workflows.segment import Segmentation, SegmentSettings
 
 __all__ = ["Tested", "measure_on"]
 
@@ -35,7 +34,7 @@ def measure_on(
 ) -> Tested | None:
     """Segment the cases at ``indices`` whole and return their figures by case and class; None when told to stop."""
     from genesis3d.networks.model_file import read_model
-    from genesis3d.workflows.segment import SegmentSettings
+    from genesis3d.workflows.segment import Segmentation, SegmentSettings
 
     loaded = read_model(model)
     chosen = SegmentSettings.parse({"precision": "32"} | settings, "segment")

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from genesis3d.evaluation.statistics import summary
 from genesis3d.networks.card import library_versions
 from genesis3d.workflows.evaluate_table import as_csv, as_json, as_markdown
-from genesis3d.workflows.study_compare import differences, label_savings, step_savings
-from genesis3d.workflows.study_findings import findings, interval_text, labels_text, number
+from genesis3d.workflows.study_compare import Comparison, compare
+from genesis3d.workflows.study_findings import chance, findings, interval_text, labels_text, number
 from genesis3d.workflows.study_picture import convergence_plot, corruption_plot, labels_plot
 from genesis3d.workflows.study_results import MEAN, Cell, Results
 
 if TYPE_CHECKING:
+    from genesis3d.evaluation.statistics import Interval
     from genesis3d.workflows.study_config import StudyConfig
 
-__all__ = ["report_files", "study_findings"]
+__all__ = ["report_files"]
 
 READING = """\
 Dice is the mean over classes, then over test cases, of whole scans; a structure absent from both prediction and
@@ -28,38 +29,32 @@ two-sample t-test over runs, as in the papers. Intervals are not corrected for t
 Every arm sees the same labels, the same test and the same number of steps unless its line says otherwise."""
 
 
-def study_findings(config: StudyConfig, results: Results) -> list[str]:
-    """Return what the study says, one sentence for each thing that is clear, or that nothing is."""
-    reference = config.reference_arm
-    return findings(
-        results, reference, differences(results, reference), differences(results, reference, fewer=True),
-        list(label_savings(results, reference)), list(step_savings(results, reference, config.tolerance)),
-    )  # fmt: skip
-
-
-def report_files(config: StudyConfig, results: Results) -> dict[str, bytes]:
-    """Return the content of each file of the report by its name."""
+def report_files(config: StudyConfig, results: Results) -> tuple[dict[str, bytes], list[str]]:
+    """Return the content of each file of the report by its name, and what the study says in sentences."""
     pictures = {"labels.png": labels_plot(results)}
     if len(results.steps) > 1:
         pictures["convergence.png"] = convergence_plot(results)
     if len(results.corruptions) > 1:
         pictures["corruption.png"] = corruption_plot(results)
-    return {
-        "report.md": _page(config, results, list(pictures)).encode(),
-        "report.json": as_json(_figures(config, results)),
+    found = compare(results, config.reference_arm, config.tolerance)
+    said = findings(results, found)
+    files = {
+        "report.md": _page(config, results, found, said, list(pictures)).encode(),
+        "report.json": as_json(_figures(config, results, found, said)),
         "runs.csv": as_csv(_run_rows(results)),
-        **pictures,
     }
+    return files | pictures, said
 
 
-def _page(config: StudyConfig, results: Results, pictures: Sequence[str]) -> str:
-    reference = config.reference_arm
+def _page(
+    config: StudyConfig, results: Results, found: Comparison, said: Sequence[str], pictures: Sequence[str]
+) -> str:
     parts = [f"# {config.title or 'Study'}", _setting(config, results), "## What it says"]
-    parts.append("\n".join(f"- {sentence}" for sentence in study_findings(config, results)))
+    parts.append("\n".join(f"- {sentence}" for sentence in said))
     parts += [f"![{name.removesuffix('.png')}]({name})" for name in pictures]
     parts += ["## Dice by number of labels", _dice_table(results)]
-    parts += _difference_section(results, reference)
-    parts += _saving_sections(config, results, reference)
+    parts += _difference_sections(results, found)
+    parts += _saving_sections(config, found)
     if len(results.classes) > 1:
         parts += ["## By class", _class_table(results)]
     parts += ["## Learning rates", _rate_table(results), "## How to read it", READING]
@@ -116,45 +111,49 @@ def _mean_text(results: Results, cell: Cell, label: str = MEAN) -> str:
     return "-" if not found.n else f"{number(found.mean)} ± {number(found.sd)} (n {found.n})"
 
 
-def _difference_section(results: Results, reference: str) -> list[str]:
-    same, fewer = differences(results, reference), differences(results, reference, fewer=True)
+def _difference_sections(results: Results, found: Comparison) -> list[str]:
     parts = []
-    if same:
-        header = ["arm", "labels", "corruption (mm)", f"Dice minus {reference}'s, 95 % interval", "p", "seeds"]
+    if found.same:
+        spoiled = ["corruption (mm)"] if len(results.corruptions) > 1 else []
+        header = ["arm", "labels", *spoiled, f"Dice minus {found.reference}'s, 95 % interval", "p", "seeds"]
         lines = [
-            [d.arm, str(d.count), f"{d.corruption:+g}", interval_text(d.interval, sign=True), number(d.p), str(d.runs)]
-            for d in same
-        ]
-        parts += [f"## Against {reference}, with the same labels", as_markdown(header, lines)]
-    clean = [d for d in fewer if d.corruption == min(results.corruptions, key=abs)]
+            [d.arm, str(d.count), *([f"{d.corruption:+g}"] if spoiled else []), interval_text(d.interval, sign=True),
+             chance(d.p), str(d.runs)]
+            for d in found.same
+        ]  # fmt: skip
+        parts += [f"## Against {found.reference}, with the same labels", as_markdown(header, lines)]
+    clean = [d for d in found.fewer if d.corruption == min(results.corruptions, key=abs)]
     if clean:
-        header = ["arm", "labels", f"labels of {reference}", "difference in Dice, 95 % interval", "p"]
+        header = ["arm", "labels", f"labels of {found.reference}", "difference in Dice, 95 % interval", "p"]
         lines = [
-            [d.arm, str(d.count), str(d.reference_count), interval_text(d.interval, sign=True), number(d.p)]
+            [d.arm, str(d.count), str(d.reference_count), interval_text(d.interval, sign=True), chance(d.p)]
             for d in clean
         ]
-        parts += [f"## Against {reference} with more labels", as_markdown(header, lines)]
+        parts += [f"## Against {found.reference} with more labels", as_markdown(header, lines)]
     return parts
 
 
-def _saving_sections(config: StudyConfig, results: Results, reference: str) -> list[str]:
+def _saving_sections(config: StudyConfig, found: Comparison) -> list[str]:
     parts = []
-    labels = list(label_savings(results, reference))
-    if labels:
-        header = ["arm", "labels", f"labels that {reference} needs for the same Dice, 95 % interval"]
-        lines = [[one.arm, str(one.count), labels_text(one)] for one in labels]
+    if found.labels:
+        header = ["arm", "labels", f"labels that {found.reference} needs for the same Dice, 95 % interval", "saved"]
+        lines = [[one.arm, str(one.count), labels_text(one), _percent(one.saved)] for one in found.labels]
         parts += ["## Labels saved", as_markdown(header, lines)]
-    steps = list(step_savings(results, reference, config.tolerance))
-    if steps:
-        header = ["arm", "labels", "Dice to reach", "its steps", f"steps of {reference}", "steps saved, 95 % interval"]
+    if found.steps:
+        header = ["arm", "labels", "Dice to reach", "its steps", f"steps of {found.reference}",
+                  "steps saved, 95 % interval"]  # fmt: skip
         lines = [
             [one.arm, str(one.count), number(one.target), interval_text(one.arm_steps, digits=0),
              interval_text(one.reference_steps, digits=0), interval_text(one.saved, digits=0, sign=True)]
-            for one in steps
+            for one in found.steps
         ]  # fmt: skip
-        said = f"Steps until the Dice is within {config.tolerance:g} of where {reference} ends."
+        said = f"Steps until the Dice is within {config.tolerance:g} of where {found.reference} ends."
         parts += ["## Steps saved", said, as_markdown(header, lines)]
     return parts
+
+
+def _percent(share: Interval) -> str:
+    return f"{100 * share.estimate:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
 
 
 def _rate_table(results: Results) -> str:
@@ -171,21 +170,20 @@ def _rate_table(results: Results) -> str:
     return chosen + as_markdown(["arm", "labels", "peak rates used"], lines)
 
 
-def _figures(config: StudyConfig, results: Results) -> dict[str, Any]:
-    reference = config.reference_arm
+def _figures(config: StudyConfig, results: Results, found: Comparison, said: Sequence[str]) -> dict[str, Any]:
     cells = [Cell(arm, n, c) for c in results.corruptions for arm in results.arms for n in results.counts]
     return {
         "title": config.title,
         "runs": len(results.runs),
         "planned": results.planned,
         "failed": dict(results.failed),
-        "reference": reference,
-        "findings": study_findings(config, results),
+        "reference": found.reference,
+        "findings": list(said),
         "dice": [_cell(results, cell) for cell in cells],
-        "differences": [one.to_dict() for one in differences(results, reference)],
-        "against_more_labels": [one.to_dict() for one in differences(results, reference, fewer=True)],
-        "labels_saved": [one.to_dict() for one in label_savings(results, reference)],
-        "steps_saved": [one.to_dict() for one in step_savings(results, reference, config.tolerance)],
+        "differences": [one.to_dict() for one in found.same],
+        "against_more_labels": [one.to_dict() for one in found.fewer],
+        "labels_saved": [one.to_dict() for one in found.labels],
+        "steps_saved": [one.to_dict() for one in found.steps],
         "versions": library_versions(),
     }
 
