@@ -41,7 +41,10 @@ class Collapsed(RunError):
 
 
 def vitals(output: Tensor, target: Tensor) -> dict[str, float]:
-    """Return what :meth:`CollapseGuard.check` looks at beside loss and gradient, of a batch (B, C, D, H, W)."""
+    """Return what :meth:`CollapseGuard.check` looks at beside loss and gradient, of a batch (B, C, D, H, W).
+
+    A task whose targets are no intensities has a method of this name, and may leave out ``error``.
+    """
     import torch
 
     output, target = output.float(), target.to(output.device).float()
@@ -115,11 +118,15 @@ class CollapseGuard:
 
     def _count(self, values: Mapping[str, float]) -> None:
         if not self.seen:
-            self.seen, self.first_loss, self.first_error = 1, values["loss"], values["error"]
+            self.seen, self.first_loss, self.first_error = 1, values["loss"], values.get("error", 0.0)
         constant = values["target_std"] ** 2
         self.alive = int(self.alive or values["output_std"] >= _FLAT * values["target_std"])
-        flat = values["output_std"] < (_FLAT if self.alive else _DEAD) * values["target_std"]
+        flat = values["output_std"] < (_FLAT if self.alive and "error" in values else _DEAD) * values["target_std"]
         self.flat_steps = self.flat_steps + 1 if flat else 0
+        if (
+            "error" not in values
+        ):  # probabilities of rare classes are all but flat for long, their loss has no usual size
+            return
         exploded = values["loss"] > _EXPLODED * self.first_loss and values["error"] > constant
         self.exploded_steps = self.exploded_steps + 1 if exploded else 0
         lost = values["error"] > _LOST * max(self.first_error, constant)
