@@ -208,10 +208,10 @@ def test_corrections_are_measured_saved_and_kept(dock: SegmentDock, viewer: Any,
 def test_running_again_replaces_or_adds_and_does_not_load_again(
     dock: SegmentDock, viewer: Any, qtbot: Any, monkeypatch: Any
 ) -> None:
-    from genesis3d.inference import classes
+    from genesis3d.inference import predictor
 
     first = segment(dock, qtbot)
-    monkeypatch.setattr(classes, "read_model", None)  # to load again would fail
+    monkeypatch.setattr(predictor, "read_model", None)  # to load again would fail
     second = segment(dock, qtbot)
     assert first not in viewer.layers
     assert second in viewer.layers

@@ -61,9 +61,9 @@ class Show(QObject):
         self._painter.look()
         self._painter.end()
         layers = self._made()
-        layers.finish(layers.volume.data[0] if labels is None else labels, complete)
-        for older in self._hidden:
+        for older in self._hidden:  # first, for its name becomes free
             older.remove()
+        layers.finish(layers.volume.data[0] if labels is None else labels, complete)
         self._finished = [each for each in self._finished if each.alive and each not in self._hidden] + [layers]
         self._hidden = []
         return layers

@@ -57,7 +57,7 @@ def segmenting(request: Request) -> Work:
     """Return the work of segmenting one scan."""
 
     def work(control: Control) -> Iterator[Event]:
-        from genesis3d.inference.classes import warm
+        from genesis3d.inference.predictor import warm
         from genesis3d.workflows.segment import segment_volume
 
         settings = request.settings
