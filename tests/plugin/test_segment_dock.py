@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from genesis3d.workflows.segment_settings import SegmentSettings
 
 from genesis3d.networks import library as library_module
 from genesis3d.volume import Geometry, Volume
+from genesis3d.workflows.segment_settings import SegmentSettings
 from napari_genesis.layers import add_volume, patient_point, volume_from_layer
 from napari_genesis.widgets.segment.dock import SegmentDock
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from genesis3d.workflows.segment_settings import SegmentSettings
 
 from genesis3d.events import Finished, Started, Stepped
 from genesis3d.networks import library as library_module
 from genesis3d.networks.model_file import ModelCard, write_model
 from genesis3d.networks.unet3d import UNet3d
 from genesis3d.volume import Geometry, Volume
+from genesis3d.workflows.segment_settings import SegmentSettings
 from napari_genesis.layers import add_volume
 from napari_genesis.widgets.segment.dock import SegmentDock
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from napari_genesis.widgets.shared import Store
 
 __all__ = ["BatchPanel"]
+
+MOST_LINES = 20
 
 
 class FolderLine(QWidget):
@@ -77,12 +80,20 @@ class BatchPanel(QWidget):
         self.told = QLabel(objectName="batch-told", wordWrap=True, visible=False)
         self.told.setTextFormat(Qt.TextFormat.RichText)
         self.told.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        rows = form_layout()
+        self.channels = QLineEdit(objectName="batch-channels")
+        self.channels.setToolTip("how the names of a case's files end, before the suffix, in the order of the channels")
+        self._rows = rows = form_layout()
         self.setLayout(rows)
-        for name, part in (("From", self.scans), ("Into", self.out), ("Format", self.format)):
+        for name, part in (
+            ("From", self.scans),
+            ("Into", self.out),
+            ("Channels", self.channels),
+            ("Format", self.format),
+        ):
             rows.addRow(name, part)
         for part in (self.overwrite, self.button, self.told):
             rows.addRow(part)
+        self.set_channels(1)
         self._recall()
         for signal in (self.scans.changed, self.out.changed, self.format.currentIndexChanged):
             signal.connect(self._remember)
@@ -98,12 +109,29 @@ class BatchPanel(QWidget):
         self.button.setEnabled(possible)
         self.button.setToolTip(why)
 
-    def tell(self, done: int, failures: list[str], cancelled: bool, out: str) -> None:
+    @property
+    def ends(self) -> list[str]:
+        """How the names of a case's files end, one for each channel; empty: one file is a case."""
+        return [] if self.channels.isHidden() else [e.strip() for e in self.channels.text().split(",") if e.strip()]
+
+    def set_channels(self, count: int) -> None:
+        """Ask for the ends of names where the model takes several files for a case."""
+        shown = count > 1
+        self._rows.labelForField(self.channels).setVisible(shown)
+        self.channels.setVisible(shown)
+        if shown and not self.channels.text():
+            self.channels.setText(", ".join(f"_{i:04d}" for i in range(count)))
+
+    def tell(self, result: Mapping[str, Any], said: Sequence[str], cancelled: bool) -> None:
         """Say what became of it."""
-        head = f"{done} segmented into {escape(out)}" + (", stopped: start again to go on" if cancelled else "")
-        failed = "".join(f"<br>✖ {escape(each)}" for each in failures)
-        count = f"<br><b>{len(failures)} failed, the others are not affected:</b>" if failures else ""
-        self.told.setText(head + count + failed)
+        cases, done, failed = (result.get(name, 0) for name in ("cases", "complete", "failed"))
+        head = f"<b>{done} of {cases} segmented</b> in {escape(self.out.path)}"
+        head += ", stopped: start again to go on" if cancelled else ""
+        count = len(failed) if isinstance(failed, list) else 0
+        head += f"; {count} failed, the others are not affected" if count else ""
+        lines = [f"⚠ {escape(text)}" for text in said[:MOST_LINES]]
+        rest = len(said) - len(lines)
+        self.told.setText("<br>".join([head, *lines, *([f"and {rest} more"] if rest > 0 else [])]))
         self.told.show()
 
     def _on_button(self) -> None:

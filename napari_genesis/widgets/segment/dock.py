@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from genesis3d.workflows.segment_settings import SegmentSettings
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QCheckBox, QLabel
 
 from genesis3d.errors import GenesisError
+from genesis3d.workflows.segment_settings import SegmentSettings
 from napari_genesis.forms import ConfigForm
 from napari_genesis.guessing import likely_device, rounded
 from napari_genesis.jobs import JobState, ThreadJob
@@ -27,6 +27,7 @@ from napari_genesis.widgets.shell import Dock, duration
 
 if TYPE_CHECKING:
     import napari
+
     from genesis3d.workflows.segment import Segmentation
 
 __all__ = ["SegmentDock"]

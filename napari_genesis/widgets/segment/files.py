@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genesis3d.workflows.segment_settings import FORMATS, SegmentConfig
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog
 
 from genesis3d.errors import GenesisError
+from genesis3d.workflows.segment_settings import FORMATS, SegmentConfig
 from napari_genesis.jobs import JobState, ThreadJob
 from napari_genesis.widgets.parts import fold
 from napari_genesis.widgets.segment.batch import BatchPanel
@@ -33,7 +33,7 @@ class Files(QObject):
         self.batch = BatchPanel(dock.store, FORMATS)
         self.fold = fold("A folder of scans", self.batch, "batch")
         dock.results.addWidget(self.fold)
-        self._failures: list[str] = []
+        self._said: list[str] = []
         self._doing = ""
         self.batch.started.connect(self.start_batch)
         dock.panel.save_button.clicked.connect(self._on_save)
@@ -65,18 +65,19 @@ class Files(QObject):
         dock = self.dock
         if dock.models.path is None or dock.running:
             return
+        own = {
+            "scans": [self.batch.scans.path], "model": str(dock.models.path), "out_dir": self.batch.out.path,
+            "format": self.batch.format.currentText(), "overwrite": self.batch.overwrite.isChecked(),
+            "channels": self.batch.ends,
+        }  # fmt: skip
         try:
-            config = SegmentConfig(
-                **dock.config.to_dict(), scans=(self.batch.scans.path,), model=str(dock.models.path),
-                out_dir=self.batch.out.path, format=self.batch.format.currentText(),
-                overwrite=self.batch.overwrite.isChecked(),
-            )  # fmt: skip
-        except ValueError as error:
+            config = SegmentConfig.parse(dock.own_threads(dock.config).to_dict() | own)
+        except GenesisError as error:
             dock.show_error(str(error))
             return
         dock.show_error("")
-        self._doing, self._failures = "batch", []
-        self._run(ThreadJob(segmenting_folder(dock.own_threads(config), self._failures), name="segmenting a folder"))
+        self._doing, self._said = "batch", []
+        self._run(ThreadJob(segmenting_folder(config, self._said), name="segmenting a folder"))
 
     def on_ended(self, state: JobState) -> None:
         """Say what a saving or a batch did."""
@@ -84,12 +85,13 @@ class Files(QObject):
         if doing == "save" and state.state == "finished":
             self.dock.status.show_facts(f"saved: {state.result['path']}")
         elif doing == "batch" and state.state != "failed":
-            done = int(state.result.get("segmented", 0))
-            self.batch.tell(done, self._failures, state.state == "cancelled", self.batch.out.path)
+            self.batch.tell(state.result, self._said, state.state == "cancelled")
 
     def describe(self) -> None:
         """Follow what the dock can do at present."""
-        self.batch.allow(self.dock.models.card is not None, "choose a segmentation model first")
+        card = self.dock.models.card
+        self.batch.set_channels(1 if card is None else card.network.in_channels)
+        self.batch.allow(card is not None, "choose a segmentation model first")
 
     def _run(self, job: ThreadJob) -> None:
         self.dock.watch(job)

@@ -33,27 +33,27 @@ class Structure:
     number : of the row, from 1
     value, name : of its class
     part : 1 the largest connected part, 0 all parts together
-    figures : by the names of the columns
-    voxel : a voxel of it in the slice where it is largest
+    volume_ml, surface_cm2, mean : figures; ``mean`` of the scan inside is not a number where there is none
     """
 
     number: int
     value: int
     name: str
     part: int
-    figures: dict[str, float]
-    voxel: Triple
+    volume_ml: float
+    surface_cm2: float
+    mean: float
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """The table: ``header`` and ``rows`` as they are written to CSV, and the ``structures`` they are about.
+    """The table: ``header`` and ``rows`` as they are written to CSV, and the ``structures`` that are shown of it.
 
-    ``parts`` (D, H, W) numbers the rows' voxels where each connected part has a row of its own, else None.
+    ``parts`` (D, H, W) numbers the voxels of each row where each connected part has one of its own, else None.
     """
 
-    header: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
     structures: list[Structure]
     parts: NDArray[np.int32] | None
 
@@ -67,7 +67,7 @@ class Measured:
         """Return the volumes in one line."""
         volumes: dict[str, float] = {}
         for each in self.structures:
-            volumes[each.name] = volumes.get(each.name, 0.0) + each.figures["volume_ml"]
+            volumes[each.name] = volumes.get(each.name, 0.0) + each.volume_ml
         return ", ".join(f"{name} {ml:.1f} mL" for name, ml in volumes.items()) or "nothing was found"
 
     def row_at(self, value: int, voxel: Any) -> int:
@@ -77,6 +77,17 @@ class Measured:
             return int(self.parts[place])
         return next((each.number for each in self.structures if each.value == value), 0)
 
+    def voxel_of(self, each: Structure, labels: NDArray[Any]) -> Triple | None:
+        """Return the voxel nearest to the middle of the slice in which a row's structure is largest."""
+        mask = labels == each.value if self.parts is None else self.parts == each.number
+        areas = np.count_nonzero(mask, axis=(1, 2))
+        d = int(areas.argmax())
+        if not areas[d]:
+            return None
+        places = np.argwhere(mask[d])
+        h, w = (int(v) for v in places[((places - places.mean(axis=0)) ** 2).sum(axis=1).argmin()])
+        return d, h, w
+
 
 def measuring(labels: Volume, scan: Volume, classes: Sequence[LabelClass], by_part: bool, out: list[Any]) -> Work:
     """Return the work of measuring ``labels`` (1, D, H, W) over ``scan``, both canonical, into ``out``."""
@@ -85,10 +96,11 @@ def measuring(labels: Volume, scan: Volume, classes: Sequence[LabelClass], by_pa
         from genesis3d.evaluation.structures import structure_rows
 
         still = labels.with_data(labels.data.copy())  # painting goes on meanwhile
-        header, rows = structure_rows(still, scan.with_data(scan.data[:1]), classes, components=by_part)
-        structures, parts = _located(still.data[0], header, rows, by_part)
+        header, rows = structure_rows(still, scan, classes, components=by_part)
+        structures = _structures(header, rows, by_part)
+        parts = _numbered(still.data[0], structures) if by_part else None
         if control() == "run":
-            out.append(Measured(tuple(header), list(rows), structures, parts))
+            out.append(Measured(header, rows, structures, parts))
         yield Finished(cancelled=not out)
 
     return work
@@ -109,39 +121,29 @@ def tidying(labels: Volume, classes: Sequence[LabelClass], how: str, out: list[A
     return work
 
 
-def _located(
-    labels: NDArray[Any], header: Sequence[str], rows: Sequence[Sequence[Any]], by_part: bool
-) -> tuple[list[Structure], NDArray[np.int32] | None]:
-    """Find each row's place in ``labels``, and with ``by_part`` which voxels are whose."""
-    structures: list[Structure] = []
-    numbers = np.zeros(labels.shape, np.int32) if by_part else None
-    known: dict[int, NDArray[np.int32]] = {}
+def _structures(header: Sequence[str], rows: Sequence[Sequence[Any]], by_part: bool) -> list[Structure]:
+    """Return what is shown of the table: structures, or their parts."""
+    found = []
     for number, row in enumerate(rows, start=1):
         cells = dict(zip(header, row, strict=True))
-        value, part = int(cells["value"]), int(cells.get("component") or 0)
-        if value not in known:
-            known = {value: _numbered(labels == value, by_part)}
-        mask = known[value] == (part or 1)
-        if numbers is not None:
-            numbers[mask] = number
-        figures = {name: float(cell) for name, cell in cells.items() if isinstance(cell, int | float)}
-        structures.append(Structure(number, value, str(cells["name"]), part, figures, _voxel(mask)))
-    return structures, numbers
+        if by_part and not cells["component"] and cells["voxels"]:
+            continue  # its parts follow
+        mean = float("nan") if cells["mean"] is None else float(cells["mean"])
+        found.append(Structure(number, cells["value"], cells["name"], cells["component"], cells["volume_ml"],
+                               cells["surface_cm2"], mean))  # fmt: skip
+    return found
 
 
-def _numbered(mask: NDArray[np.bool_], by_part: bool) -> NDArray[np.int32]:
-    """Number the connected parts, the largest first; all of it 1 where parts are not told apart."""
+def _numbered(labels: NDArray[Any], structures: Sequence[Structure]) -> NDArray[np.int32]:
+    """Return the number of the row of each voxel, from the parts of each class, which are numbered by their size."""
     from genesis3d.io.itk_filters.components import components
+    from genesis3d.io.itk_filters.morphology import bounds
 
-    return components(mask)[0] if by_part else mask.astype(np.int32)
-
-
-def _voxel(mask: NDArray[np.bool_]) -> Triple:
-    """Return the voxel nearest to the middle of the slice in which ``mask`` is largest; (0, 0, 0) of an empty one."""
-    areas = mask.sum(axis=(1, 2))
-    d = int(areas.argmax())
-    if not areas[d]:
-        return 0, 0, 0
-    places = np.argwhere(mask[d])
-    h, w = (int(v) for v in places[((places - places.mean(axis=0)) ** 2).sum(axis=1).argmin()])
-    return d, h, w
+    numbers = np.zeros(labels.shape, np.int32)
+    for value in {each.value for each in structures if each.part}:
+        rows = [0, *(each.number for each in structures if each.value == value)]
+        mask = labels == value
+        box = bounds(mask)
+        parts, _sizes = components(mask[box])
+        numbers[box] += np.array(rows, np.int32)[parts]
+    return numbers

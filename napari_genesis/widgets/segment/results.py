@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_genesis.jobs import JobState, ThreadJob, close_jobs, close_with
 from napari_genesis.layers import patient_point
@@ -17,11 +17,11 @@ from napari_genesis.widgets.segment.table import StructureTable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from genesis3d.workflows.segment import Segmentation
     from napari.components import ViewerModel
     from napari.layers import Layer
 
     from genesis3d.volume import Volume
+    from genesis3d.workflows.segment import Segmentation
     from napari_genesis.widgets.segment.layers import SegmentLayers
     from napari_genesis.widgets.segment.work import Request
 
@@ -161,14 +161,15 @@ class ResultPanel(QWidget):
         column.addWidget(self.summary)
         column.addWidget(self.parts)
         column.addWidget(self.table)
-        grid = QGridLayout()
         self.buttons: dict[str, QPushButton] = {}
-        for place, (name, text, tip, slot) in enumerate(self._actions()):
-            button = QPushButton(text, objectName=name, toolTip=tip)
-            button.clicked.connect(slot)
-            self.buttons[name] = button
-            grid.addWidget(button, place // 2, place % 2)
-        column.addLayout(grid)
+        for line in self._actions():
+            row = QHBoxLayout()
+            for name, text, tip, slot in line:
+                button = QPushButton(text, objectName=name, toolTip=tip)
+                button.clicked.connect(slot)
+                self.buttons[name] = button
+                row.addWidget(button)
+            column.addLayout(row)
         self.undo_button = self.buttons["undo"]
         self.export_button = QPushButton("Export CSV ...", objectName="export")
         self.save_button = QPushButton("Save ...", objectName="save")
@@ -180,16 +181,20 @@ class ResultPanel(QWidget):
         self.parts.toggled.connect(self.measure)
         self.table.chosen.connect(self._go_to)
 
-    def _actions(self) -> tuple[tuple[str, str, str, Callable[[], None]], ...]:
+    def _actions(self) -> tuple[tuple[tuple[str, str, str, Callable[[], None]], ...], ...]:
         return (
-            ("largest", "Largest part only", "remove all but the largest connected part of each structure",
-             self._on_largest),
-            ("fill", "Fill holes", "fill what a structure encloses on all sides", self._on_fill),
-            ("undo", "Undo", "take back the last change of the labels (in the viewer: Ctrl+Z)", self.undo),
-            ("probabilities", "Probabilities", "a layer for each structure, computed again unless kept",
-             self._on_probabilities),
-            ("entropy", "Uncertainty", "entropy of the probabilities: 0 sure, 1 all structures alike",
-             self._on_entropy),
+            (
+                ("largest", "Largest part", "remove all but the largest connected part of each structure",
+                 self._on_largest),
+                ("fill", "Fill holes", "fill what a structure encloses on all sides", self._on_fill),
+                ("undo", "Undo", "take back the last change of the labels (in the viewer: Ctrl+Z)", self.undo),
+            ),
+            (
+                ("probabilities", "Probabilities", "a layer for each structure, computed again unless kept",
+                 self._on_probabilities),
+                ("entropy", "Uncertainty", "entropy of the probabilities: 0 sure, 1 all structures alike",
+                 self._on_entropy),
+            ),
         )  # fmt: skip
 
     def _run(self, work: Any, ended: Any) -> None:
@@ -248,8 +253,11 @@ class ResultPanel(QWidget):
 
     def _go_to(self, found: Structure) -> None:
         layer, labels = self._labels(), self.current()
-        if layer is not None and labels is not None:
-            go_to(self.viewer, layer, labels.geometry.to_world(found.voxel))
+        if layer is None or labels is None or self.figures is None:
+            return
+        voxel = self.figures.voxel_of(found, labels.data[0])
+        if voxel is not None:
+            go_to(self.viewer, layer, labels.geometry.to_world(voxel))
 
     def _on_click(self, value: int, position: Any) -> None:
         layer, labels = self._labels(), self.current()

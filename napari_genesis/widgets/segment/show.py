@@ -12,11 +12,11 @@ from napari_genesis.widgets.segment.layers import SegmentLayers
 from napari_genesis.widgets.segment.live import Painter
 
 if TYPE_CHECKING:
-    from genesis3d.inference.canvas import Canvas
     from napari.components import ViewerModel
     from napari.layers import Layer
     from numpy.typing import NDArray
 
+    from genesis3d.inference.canvas import Canvas
     from genesis3d.labels import LabelClass
     from genesis3d.volume import Volume
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QTableWidgetItem
@@ -30,18 +31,20 @@ class StructureTable(ResultTable):
 
     def fill(self, measured: Measured | None) -> None:
         """Show ``measured``, nothing for None; the row that was chosen is no longer."""
-        structures = [] if measured is None else measured.structures[:MOST_ROWS]
+        structures = [] if measured is None else measured.structures
+        if len(structures) > MOST_ROWS:
+            least = sorted(each.volume_ml for each in structures)[-MOST_ROWS]
+            structures = [each for each in structures if each.volume_ml >= least][:MOST_ROWS]
         self.fill_rows((each, _cells(each)) for each in structures)
 
 
 def _cells(each: Structure) -> tuple[QTableWidgetItem, ...]:
-    figures = each.figures
     name = f"{each.name} {each.part}" if each.part else each.name
-    mean = figures.get("mean", float("nan"))
+    mean = "-" if math.isnan(each.mean) else f"{each.mean:.3g}" if abs(each.mean) < 10 else f"{each.mean:.0f}"
     return (
         Number(each.number, str(each.number)),
         QTableWidgetItem(name),
-        Number(figures["volume_ml"], f"{figures['volume_ml']:.2f}"),
-        Number(figures["surface_cm2"], f"{figures['surface_cm2']:.1f}"),
-        Number(mean, f"{mean:.4g}" if abs(mean) < 10 else f"{mean:.0f}"),
+        Number(each.volume_ml, f"{each.volume_ml:.2f}"),
+        Number(each.surface_cm2, f"{each.surface_cm2:.1f}"),
+        Number(each.mean, mean),
     )

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genesis3d.errors import ScanError
-from genesis3d.events import Control, Event, Finished
+from genesis3d.events import Control, Event, Finished, Warned
 from napari_genesis.guessing import USUAL_SPEED, likely_device, work_a_voxel
 
 if TYPE_CHECKING:
-    from genesis3d.inference.canvas import Canvas
-    from genesis3d.workflows.segment import Segmentation
-    from genesis3d.workflows.segment_settings import SegmentSettings
     from numpy.typing import NDArray
 
+    from genesis3d.inference.canvas import Canvas
     from genesis3d.labels import LabelClass
     from genesis3d.networks.card import ModelCard
     from genesis3d.volume import Volume
+    from genesis3d.workflows.segment import Segmentation
+    from genesis3d.workflows.segment_settings import SegmentSettings
 
 __all__ = ["Request", "guess_seconds", "meaning", "saving", "segmenting", "segmenting_folder", "work_of"]
 
@@ -86,7 +86,7 @@ def saving(labels: Volume, classes: Sequence[LabelClass], path: Path) -> Work:
         else:
             from genesis3d.io import write_volume
 
-            write_volume(still, path, labels=True)
+            write_volume(still, path, labels=True, classes=classes)
         yield Finished(result={"path": str(path)})
 
     return work
@@ -115,12 +115,15 @@ def meaning(settings: SegmentSettings) -> str:
     return f"windows share {100 * overlap:g} % with the next, {mirrored}"
 
 
-def segmenting_folder(config: SegmentConfig, failures: list[str]) -> Work:
-    """Return the work of segmenting every scan that ``config`` names; sentences on those that fail go to ``failures``."""
+def segmenting_folder(config: SegmentConfig, said: list[str]) -> Work:
+    """Return the work of segmenting every scan that ``config`` names; what is told of single ones goes to ``said``."""
 
     def work(control: Control) -> Iterator[Event]:
         from genesis3d.workflows.segment import segment
 
-        yield from segment(config, control)
+        for event in segment(config, control):
+            if isinstance(event, Warned):
+                said.append(event.message)
+            yield event
 
     return work
