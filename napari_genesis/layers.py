@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-__all__ = ["AXES", "UNITS", "add_volume", "check_layer", "layer_data", "layer_kind", "oblique_conflict", "patient_point",
-           "say_oblique", "view_point", "volume_from_layer"]  # fmt: skip
+__all__ = ["AXES", "UNITS", "add_volume", "check_layer", "layer_data", "layer_kind", "oblique_conflict",
+           "patient_point", "say_oblique", "view_point", "volume_from_layer"]  # fmt: skip
 
 AXES = ("S", "P", "L")
 UNITS = ("mm", "mm", "mm")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from genesis3d.networks.card import ModelCard
     from genesis3d.volume import Volume
     from genesis3d.workflows.segment import Segmentation
-    from genesis3d.workflows.segment_settings import SegmentSettings
+    from genesis3d.workflows.segment_settings import SegmentConfig, SegmentSettings
 
 __all__ = ["Request", "guess_seconds", "meaning", "saving", "segmenting", "segmenting_folder", "work_of"]
 
