@@ -11,17 +11,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from common import DOCS, ROOT, run_command
+from genesis3d.workflows.segment import SegmentConfig, segment
 
 from genesis3d.errors import RunError
 from genesis3d.events import Event, Failed, Finished
+from genesis3d.files import write_atomic
+from genesis3d.labels import named
+from genesis3d.networks.card import library_versions
 from genesis3d.training.rundir import RunDir
 from genesis3d.workflows.evaluate import EvaluateSegmentationConfig, evaluate_segmentation
 from genesis3d.workflows.finetune import FinetuneConfig, finetune
-from genesis3d.workflows.segment import SegmentConfig, segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
 CONFIG = ROOT / "science" / "hippocampus.yaml"
 SPLIT = ROOT / "science" / "hippocampus-split.json"
 GOAL = 0.885
+CLASSES = {1: "anterior", 2: "posterior"}
+FIGURES = ("dice", "hd95_mm", "assd_mm")
 MIRROR, OVERLAP = "w", 0.5  # left and right hippocampi mirror each other
 Record = dict[str, Any]
 
@@ -77,18 +85,35 @@ def tested(run: Path, data: Path) -> Record:
     result_of(segment(made))
     judged = EvaluateSegmentationConfig(
         predictions=str(out), references=str(folder / "labels"),
-        classes=({"value": 1, "name": "anterior"}, {"value": 2, "name": "posterior"}), out_dir=str(run / "evaluation"),
+        classes=tuple(named(value, name) for value, name in CLASSES.items()), out_dir=str(run / "evaluation"),
     )  # fmt: skip
     return result_of(evaluate_segmentation(judged))
 
 
-def summary(found: Record) -> dict[str, dict[str, float]]:
-    """Return mean and standard deviation of each figure by class."""
-    return {f"{row['class']} {row['figure']}": {"mean": row["mean"], "sd": row["sd"]} for row in found["summary"]}
+def gathered(config: FinetuneConfig, report: Record, found: Record) -> Record:
+    """Return everything the page says, and each case's figures."""
+    figures = {f"{row['figure']}, {row['class']}": row for row in found["summary"] if row["figure"] in FIGURES}
+    dice = [row["mean"] for row in found["summary"] if row["figure"] == "dice" and row["class"] in CLASSES.values()]
+    return {
+        "dice": float(np.mean(dice)), "goal": GOAL, "cases": found["cases"], "failed": found["failed"],
+        "minutes": report["seconds"] / 60, "steps": report["step"], "threads": config.threads,
+        "hardware": report["hardware"], "processor": processor(), "parameters": report["parameters"],
+        "test": {"mirror": MIRROR, "overlap": OVERLAP}, "figures": figures,
+        "config": {key: value for key, value in config.to_dict().items() if key != "data"},
+        "versions": library_versions(), "rows": found["rows"],
+    }  # fmt: skip
+
+
+def processor() -> str:
+    """Return what the processor calls itself, and its cores."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{named or platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 def page(result: Record) -> str:
     """Return the result in Markdown."""
+    config, network = result["config"], result["config"]["network"]
     verdict = "met" if result["dice"] >= GOAL and result["minutes"] <= 60 else "missed"
     lines = [
         "# Hippocampus: a segmentation trained on a processor",
@@ -105,15 +130,12 @@ def page(result: Record) -> str:
         "|---|---|",
         f"| mean Dice of 40 cases, both classes | **{result['dice']:.4f}** (aim {GOAL}: {verdict}; nnU-Net publishes "
         ".90 and .89) |",
-        *(
-            f"| {name} | {value['mean']:.4f} ± {value['sd']:.4f} |"
-            for name, value in result["figures"].items()
-            if value["mean"] is not None and value["sd"] is not None
-        ),
+        *(f"| {name} | {row['mean']:.4f} ± {row['sd']:.4f} |" for name, row in result["figures"].items()),
         f"| training | {result['steps']:,} steps, {result['minutes']:.1f} minutes, {result['threads']} thread(s) of "
         f"{result['processor']} |",
-        f"| network | {result['network']}, {result['parameters'] / 1e6:.2f} million parameters, {result['precision']} |",
-        f"| sub-volumes | {result['batch']} a step of {' x '.join(str(n) for n in result['patch'])} voxels |",
+        f"| network | unet3d, width {network['width']}, {network['norm']} norm, "
+        f"{result['parameters'] / 1e6:.2f} million parameters, {result['hardware']['precision']} |",
+        f"| sub-volumes | {config['batch']} a step of {' x '.join(map(str, config['sampling']['patch']))} voxels |",
         f"| at test | windows share {OVERLAP:.0%}, mean with the left-right mirror image |",
         "",
         "All settings: `science/hippocampus.yaml`; figures of each case: `science/results/hippocampus.json`.",
@@ -132,9 +154,11 @@ def main() -> None:
     given = parser.parse_args()
     config = config_for(given.data, given.threads)
     report = trained(given.run_dir, config)
-    print(json.dumps(report)[:2000])
-    found = tested(given.run_dir, given.data)
-    print(json.dumps(found)[:2000])
+    result = gathered(config, report, tested(given.run_dir, given.data))
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(given.out, (json.dumps(result, indent=1) + "\n").encode())
+    write_atomic(given.page, page(result).encode())
+    print(f"mean Dice {result['dice']:.4f} in {result['minutes']:.1f} minutes; {given.out}, {given.page}")
 
 
 if __name__ == "__main__":
