@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from genesis3d.training.pairs import PairMaker
+    from genesis3d.training.pairs import Maker
 
 __all__ = ["WINDOWS", "measure_statistics"]
 
@@ -25,17 +25,19 @@ WINDOWS = 32
 
 def measure_statistics(
     task: nn.Module,
-    pairs: PairMaker,
+    pairs: Maker,
     device: torch.device,
     half: bool,
     size: int | None = None,
+    windows: int | None = None,
     frozen: tuple[str, ...] = (),
 ) -> None:
     """Set the running mean and variance of all batch normalisations to those over fixed training sub-volumes.
 
-    Those of the network whose names begin with one of ``frozen`` keep theirs, and use them.  All are computed ``size``
-    at a time, as in training (None: a batch), so that they fit the same memory.  Nothing else of ``task`` changes, and
-    the result does not depend on the averages so far: a resumed run stays exact.
+    There are ``windows`` of them (None: :data:`WINDOWS`).  Normalisations of the network whose names begin with one of
+    ``frozen`` keep theirs, and use them.  All are computed ``size`` at a time, as in training (None: a batch), so that
+    they fit the same memory.  Nothing else of ``task`` changes, and the result does not depend on the averages so far:
+    a resumed run stays exact.
     """
     import torch
     from torch import nn
@@ -54,7 +56,7 @@ def measure_statistics(
         module.training = False
     try:
         with torch.no_grad(), autocast(device, half):
-            for step in range(-(-WINDOWS // pairs.batch)):
+            for step in range(-(-(windows or WINDOWS) // pairs.batch)):
                 batch = pairs.pairs(step)
                 for input, target in shares(size or pairs.batch, batch.input, batch.target):
                     task(input.to(device), target.to(device))
