@@ -46,7 +46,7 @@ def slice_predictor(cases: LabelledCases, patch: Triple, statistics: Maker) -> P
                     next(steps)
             except StopIteration as done:
                 swept: Any = done.value
-        return values[swept.values.argmax(axis=0)]
+        return np.asarray(values[swept.values.argmax(axis=0)])
 
     return predict
 
