@@ -18,6 +18,7 @@ DOCKS = {
     "Scan": "windows, HU under the cursor, anatomical views",
     "Preview": "see and tune what training will see",
     "Pre-train": "learn anatomy from unlabelled scans",
+    "Segment": "find structures with a trained model",
     "Anomaly map": "overlay what the network cannot explain",
 }
 SAMPLES = {

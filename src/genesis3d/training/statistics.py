@@ -29,15 +29,15 @@ def measure_statistics(
     device: torch.device,
     half: bool,
     size: int | None = None,
-    windows: int | None = None,
     frozen: tuple[str, ...] = (),
+    windows: int | None = None,
 ) -> None:
     """Set the running mean and variance of all batch normalisations to those over fixed training sub-volumes.
 
-    There are ``windows`` of them (None: :data:`WINDOWS`).  Normalisations of the network whose names begin with one of
-    ``frozen`` keep theirs, and use them.  All are computed ``size`` at a time, as in training (None: a batch), so that
-    they fit the same memory.  Nothing else of ``task`` changes, and the result does not depend on the averages so far:
-    a resumed run stays exact.
+    There are ``windows`` of them (None: :data:`WINDOWS`).  Those normalisations of the network whose names begin with
+    one of ``frozen`` keep theirs, and use them.  All are computed ``size`` at a time, as in training (None: a batch),
+    so that they fit the same memory.  Nothing else of ``task`` changes, and the result does not depend on the averages
+    so far: a resumed run stays exact.
     """
     import torch
     from torch import nn

@@ -51,7 +51,7 @@ def slice_predictor(
                     next(steps)
             except StopIteration as done:
                 swept: Any = done.value
-        return values[swept.values.argmax(axis=0)]
+        return np.asarray(values[swept.values.argmax(axis=0)])
 
     return predict
 
