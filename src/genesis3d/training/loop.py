@@ -160,7 +160,7 @@ class Training:
         """Take one step of the optimiser; raises Collapsed, before the weights change, when the training has died."""
         progress = self.progress
         lr = rate_of(self.settings, self.recovery, progress)
-        self.stepper.begin(progress.step, progress.total)
+        self.stepper.begin(progress.step, progress.total, progress.leg)
         found = self.stepper.gradient(pairs, progress.step + 1, self.guard)
         self.guard.check(progress.step + 1, found)
         self.stepper.step(lr)
@@ -197,7 +197,7 @@ class Training:
         if progress.step > 0:
             frozen = self.stepper.frozen
             self.stepper.portions.fit(
-                lambda size: measure_statistics(self.kept, self.statistics, device, half, size, frozen)
+                lambda size: measure_statistics(self.kept, self.statistics, device, half, size, frozen=frozen)
             )
             self.processes.equalise(self.kept)
         figures: dict[str, float] = {}

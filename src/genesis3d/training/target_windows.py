@@ -14,10 +14,11 @@ from genesis3d.training.pairs import Pairs
 from genesis3d.training.validation import SAMPLE_SLOTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from genesis3d.data.labelled import LabelledSampler
@@ -96,7 +97,7 @@ class FixedTargets:
         write_atomic(path, save, durable=False)
 
 
-def dice_figures(sums: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+def dice_figures(sums: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
     """Return ``dice`` and ``dice_NAME`` from voxels (3, K): those in both, predicted and labelled of each class."""
     both, predicted, reference = sums
     figures = {
@@ -109,7 +110,9 @@ def dice_figures(sums: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     return {"dice": mean} | figures
 
 
-def _applied(task: nn.Module, pairs: Pairs, device: torch.device, half: bool, size: int | None):  # type: ignore[no-untyped-def]
+def _applied(
+    task: nn.Module, pairs: Pairs, device: torch.device, half: bool, size: int | None
+) -> Iterator[tuple[dict[str, Tensor], int]]:
     import torch
 
     training = task.training

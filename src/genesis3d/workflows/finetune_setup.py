@@ -76,17 +76,16 @@ def build_finetuning(
     task, optimiser = fabric.setup(checkpoints.task, checkpoints.optimiser)
     statistics = pairs.of_stream("statistics")
     shapes = [volume.geometry.shape for volume in loaded.volumes]
+    plan, clip = config.optimiser.plan, config.optimiser.clip
+    stepper = Stepper(fabric, task, optimiser, clip, hardware, portions, processes, own.share, plan)
+    predict = slice_predictor(loaded, sampler.patch, statistics, lambda: stepper.frozen)
     made = Training(
-        run_dir=run,
-        stepper=Stepper(
-            fabric, task, optimiser, config.optimiser.clip, hardware, portions, processes, own.share,
-            config.optimiser.plan,
-        ),
+        run_dir=run, stepper=stepper,
         averaging=averaging, pairs=own, statistics=statistics, windows={"": measured}, measuring=measuring,
         held_out=_part(held_out), settings=config.optimiser, validation=config.validation, keep=config.keep,
         recovery=config.recovery, checkpoints=checkpoints, progress=progress, goal=_without_dice,
         hardness=Hardness(sampler, config.seed) if config.sampling.hard else None,
-        live=Live(run.path, shapes, sampler.patch, slice_predictor(loaded, sampler.patch, statistics)),
+        live=Live(run.path, shapes, sampler.patch, predict),
     )  # fmt: skip
     said = [*merged(loaded.warnings), *merged(sampler.warnings), *normalised, parted.warning]
     said += [start.sentence] if start is not None else []

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from genesis3d.data.targets import LabelledCases
+    from genesis3d.networks import Network
     from genesis3d.networks.transfer import Transferred
     from genesis3d.workflows.finetune_config import FinetuneConfig
 
@@ -80,8 +81,8 @@ def resolved(config: FinetuneConfig, loaded: LabelledCases, *, begun: bool) -> F
         network = _network(config, channels, classes)
     patch = config.sampling.patch
     if patch is None:
-        shape = np.median([volume.geometry.shape for volume in loaded.volumes], axis=0)
-        spacing = np.median([volume.geometry.spacing for volume in loaded.volumes], axis=0)
+        shape = np.median([volume.geometry.shape for volume in loaded.volumes], axis=0).tolist()
+        spacing = np.median([volume.geometry.spacing for volume in loaded.volumes], axis=0).tolist()
         patch = fitting_patch(shape, spacing, config.sampling.voxels, network.stride)
     network.check((channels, *patch))
     data = config.data.replaced(
@@ -113,7 +114,7 @@ def built(config: FinetuneConfig, *, begun: bool) -> tuple[nn.Module, Transferre
     return task, transfer(config.model, config.network, module, config.parts)
 
 
-def _network(config: FinetuneConfig, channels: int, classes: int):  # type: ignore[no-untyped-def]
+def _network(config: FinetuneConfig, channels: int, classes: int) -> Network:
     if config.model is None:
         return config.network.replaced(in_channels=channels, out_channels=classes)
     from genesis3d.networks.transfer import target_network
