@@ -12,7 +12,7 @@ import pytest
 
 from genesis3d.events import Finished, Started, Stepped
 from genesis3d.networks import library as library_module
-from genesis3d.networks.model_file import ModelCard, write_model
+from genesis3d.networks.model_file import ModelCard, read_card, write_model
 from genesis3d.networks.unet3d import UNet3d
 from genesis3d.volume import Geometry, Volume
 from genesis3d.workflows.segment_settings import SegmentSettings
@@ -80,7 +80,7 @@ class Half:
                 labels = request.volume.with_data(np.full(SHAPE, 3, np.uint8))
                 request.result.append(
                     SimpleNamespace(labels=labels, complete=True, seconds=1.0, device="cpu", probabilities=None,
-                                    entropy=None, card=None)
+                                    entropy=None, card=read_card(request.model))
                 )  # fmt: skip
             yield Finished(cancelled=not self.finish)
 
@@ -112,7 +112,7 @@ def test_stopping_asks_and_keeps_or_discards(dock: SegmentDock, viewer: Any, qtb
     dock.unfinished.keep.click()
     wait(dock, qtbot)
     assert labels.name == "body - segmentation (organs) (part)"
-    assert dock.panel.table.rowCount() == 1
+    assert [dock.panel.table.item(row, 2).text() for row in (0, 1)] == ["103.68", "0.00"]
     assert "a part of the scan" in dock.panel.summary.text()
     second = begin(dock, viewer, qtbot, 3)
     assert not labels.visible, "it would be replaced"
