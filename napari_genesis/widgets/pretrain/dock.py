@@ -18,7 +18,6 @@ from genesis3d.workflows.pretrain_config import PretrainConfig
 from napari_genesis.devices import known_devices, probe
 from napari_genesis.jobs import JobState, RunFollower, ThreadJob
 from napari_genesis.widgets.closing import settle
-from napari_genesis.widgets.pretrain.banner import Banner
 from napari_genesis.widgets.pretrain.cases import CaseList
 from napari_genesis.widgets.pretrain.inputs import (
     case_paths,
@@ -28,9 +27,11 @@ from napari_genesis.widgets.pretrain.inputs import (
     start_prepared,
 )
 from napari_genesis.widgets.pretrain.learnt import LearntView
-from napari_genesis.widgets.pretrain.runs import RunList, free_name, live_runs
 from napari_genesis.widgets.pretrain.settings import DEFAULT, PretrainSettings
-from napari_genesis.widgets.pretrain.view import TrainingView, end_sentence, kill_button
+from napari_genesis.widgets.pretrain.view import TrainingView
+from napari_genesis.widgets.run_banner import Banner
+from napari_genesis.widgets.run_parts import end_sentence, kill_button
+from napari_genesis.widgets.runs import RunList, free_name, live_runs
 from napari_genesis.widgets.shared import offer_pretrain_config, runs_folder
 from napari_genesis.widgets.shell import Dock, fold
 
@@ -157,7 +158,7 @@ class PretrainDock(Dock):
         self.view = TrainingView(self.viewer)
         self.view.samples_box.toggled.connect(partial(self.store.put, "samples"))
         self.results.addWidget(self.view)
-        self.runs = RunList(runs_folder())
+        self.runs = RunList(runs_folder(), "pretrain")
         self.runs.opened.connect(self.attach)
         self.runs.resumed.connect(self.resume)
         self.runs.failed.connect(self.show_error)
@@ -233,7 +234,7 @@ class PretrainDock(Dock):
     # runs that go on without us
 
     def _look_for_live_run(self) -> None:
-        runs = live_runs(runs_folder())
+        runs = live_runs(runs_folder(), "pretrain")
         self.banner.say(runs[0].path if runs else None)
 
     def _stop_other(self, run: Path) -> None:
