@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from genesis3d.intensity import Intensity, Scale
     from genesis3d.volume import Volume
 
-__all__ = ["LoadedCases", "joined", "load_cases", "memory_estimate"]
+__all__ = ["LoadedCases", "joined", "load_cases", "memory_estimate", "require_room"]
 
 MEMORY_KEPT_FREE = 0.05  # share of the machine's memory; beyond it the system would start to swap or kill
 
@@ -68,7 +68,7 @@ def load_cases(cases: Iterable[Case], intensity: Intensity | None = None) -> Loa
         except (GenesisError, OSError, MemoryError) as error:
             warnings.append(f"{case.name} is left out: {error}")
             continue
-        _check_memory(kept)
+        require_room(sum(one.data.nbytes for _, one, _ in kept), len(kept))
         warnings += [f"{case.name}: {note}" for note in volume.notes]
         if own.name == "ct" and volume.unit not in (None, "HU"):
             warnings.append(f"{case.name}: expected Hounsfield units for a CT window, got {volume.unit}")
@@ -129,13 +129,13 @@ def memory_estimate(cases: Iterable[Case]) -> int:
     return total
 
 
-def _check_memory(kept: Sequence[tuple[Case, Volume, Scale]]) -> None:
+def require_room(taken: int, count: int) -> None:
+    """Raise ScanError when the first ``count`` scans, of ``taken`` bytes, leave the machine almost no memory."""
     import psutil
 
     memory = psutil.virtual_memory()
     if memory.available < MEMORY_KEPT_FREE * memory.total:
-        taken = sum(volume.data.nbytes for _, volume, _ in kept) / 2**30
         raise ScanError(
-            f"the first {len(kept)} scans take {taken:.1f} GiB and leave {memory.available / 2**30:.1f} GiB of memory: "
-            "expected fewer or smaller scans"
+            f"the first {count} scans take {taken / 2**30:.1f} GiB and leave {memory.available / 2**30:.1f} GiB of "
+            "memory: expected fewer or smaller scans"
         )

@@ -7,7 +7,7 @@ within a step is fixed: what happened is yielded (and recorded) before the state
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,29 +15,35 @@ from genesis3d.events import Control, Event, Sampled, Saved, Stepped, Validated,
 from genesis3d.training.checkpoint import prune
 from genesis3d.training.collapse import Collapsed, CollapseGuard
 from genesis3d.training.memory import Portions, out_of_memory
-from genesis3d.training.pairs import PairMaker, Pairs, Prefetch
+from genesis3d.training.pairs import Maker, Pairs, Prefetch
 from genesis3d.training.processes import Processes
 from genesis3d.training.progress import Pace, Progress
 from genesis3d.training.recovery import go_back
 from genesis3d.training.schedule import note_held_out, rate_of
 from genesis3d.training.settings import RecoverySettings
 from genesis3d.training.statistics import measure_statistics
-from genesis3d.training.validation import prefixed, write_samples
+from genesis3d.training.validation import prefixed
 
 if TYPE_CHECKING:
     from torch import nn
 
     from genesis3d.training.averaging import Averaging
     from genesis3d.training.checkpoint import Checkpoints
+    from genesis3d.training.hardness import Hardness
     from genesis3d.training.holdout import Part
+    from genesis3d.training.live import Live
     from genesis3d.training.rundir import RunDir
     from genesis3d.training.settings import KeepSettings, OptimiserSettings, ValidationSettings
     from genesis3d.training.stepping import Stepper
-    from genesis3d.training.validation import FixedWindows
+    from genesis3d.training.validation import HeldOut
 
 __all__ = ["Training"]
 
 _PAUSE_POLL = 0.1
+
+
+def _loss(figures: Mapping[str, float]) -> float:
+    return figures["loss"]
 
 
 @dataclass
@@ -46,16 +52,17 @@ class Training:
 
     ``stepper`` computes gradients and holds task and optimiser, ``averaging`` the average of the weights, if any;
     ``pairs`` makes what is learnt from, ``statistics`` what batch normalisation is measured on before each validation;
-    ``windows`` are the fixed held-out sub-volumes by the prefix of their figures, and ``loss``, of those without a
-    prefix, decides which checkpoint is the best; ``measuring`` says how many are computed at once.
+    ``windows`` are the fixed held-out sub-volumes by the prefix of their figures, and ``goal``, which is to fall, of
+    those without a prefix (their ``loss``) decides which checkpoint is the best; ``measuring`` says how many are
+    computed at once.  ``hardness`` finds what is hard, ``live`` shows the network to whoever asks meanwhile.
     """
 
     run_dir: RunDir
     stepper: Stepper
     averaging: Averaging | None
-    pairs: PairMaker
-    statistics: PairMaker
-    windows: dict[str, FixedWindows]
+    pairs: Maker
+    statistics: Maker
+    windows: Mapping[str, HeldOut]
     measuring: Portions
     held_out: Part
     settings: OptimiserSettings
@@ -64,6 +71,9 @@ class Training:
     recovery: RecoverySettings
     checkpoints: Checkpoints
     progress: Progress = field(default_factory=Progress)
+    goal: Callable[[Mapping[str, float]], float] = _loss
+    hardness: Hardness | None = None
+    live: Live | None = None
     stopped: bool = False
 
     def __post_init__(self) -> None:
@@ -119,6 +129,7 @@ class Training:
                     progress.total = self.processes.first(lambda: progress.total)
                 yield self._stepped(metrics, pace)
                 yield from self._after_step(pace)
+                yield from self._shown_live()
                 yield from self._said()
                 good = progress.figures_step == progress.step and self.guard.healthy
                 if good or self.checkpoints.due():
@@ -190,9 +201,11 @@ class Training:
         self.guard.check_weights(progress.step, *self.checkpoints.tasks)
         self.guard.check_held_out(progress.step, figures["loss"])
         progress.figures, progress.figures_step = figures, progress.step
-        best = progress.note_held_out(figures["loss"])
+        goal = self.goal(figures)
+        best = progress.note_held_out(goal)
         if progress.step > 0:
-            note_held_out(self.settings, progress, figures["loss"])
+            note_held_out(self.settings, progress, goal)
+            self._find_hard()
         if best:
             path = self.checkpoints.save_model("best", progress)
         yield Validated(step=progress.step, metrics=figures, best=best)
@@ -206,14 +219,23 @@ class Training:
 
     def _sample(self) -> Sampled:
         step, windows = self.progress.step, self.windows[""]
-        shown = self.measuring.fit(
-            lambda size: windows.restored(self.kept, self.stepper.device, self.stepper.half, size)
-        )
+        shown = self.measuring.fit(lambda size: windows.shown(self.kept, self.stepper.device, self.stepper.half, size))
         path = self.run_dir.samples / f"step-{step:06d}.npz"
         if self.processes.main:
-            write_samples(path, step, *shown, self.held_out)
+            windows.write(path, step, *shown, self.held_out)
             prune(self.run_dir.samples, "step-*.npz", self.keep.samples)
         return Sampled(step=step, path=path.relative_to(self.run_dir.path).as_posix())
+
+    def _find_hard(self) -> None:
+        """Look for places that the network gets wrong, to draw from them in the steps to come."""
+        if self.hardness is not None:
+            seek, device, half = self.hardness, self.stepper.device, self.stepper.half
+            found = self.measuring.fit(lambda size: seek.find(self.kept, self.progress, device, half, size))
+            self.progress.hard = self.processes.first(lambda: found)
+
+    def _shown_live(self) -> Iterator[Event]:
+        if self.live is not None and self.processes.world == 1:
+            yield from self.live.answered(self.kept, self.progress.step, self.stepper.device, self.stepper.half)
 
     def _out_of_patience(self) -> bool:
         return self.validation.patience is not None and self.progress.stale >= self.validation.patience

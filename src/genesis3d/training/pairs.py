@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from genesis3d.errors import ConfigError
 from genesis3d.rng import Address
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from genesis3d.data.sampling import Location, Sampler
     from genesis3d.transforms import Chain, Params
 
-__all__ = ["PairMaker", "Pairs", "Prefetch"]
+__all__ = ["Maker", "PairMaker", "Pairs", "Prefetch"]
 
 
 @dataclass(frozen=True)
 class Pairs:
     """A batch: ``input`` (transformed) and ``target``, (B, C, D, H, W) float32 in [0, 1], and how they came about.
 
+    The target of a target task are integers: class indices (B, 1, D, H, W), 255 where nobody labelled, or (B,).
     ``locations`` say case and start (d, h, w), ``params`` what the chain drew, ``outcomes`` the same in words.
     """
 
@@ -40,6 +41,19 @@ class Pairs:
     locations: tuple[Location, ...]
     params: Params
     outcomes: tuple[str, ...]
+
+
+class Maker(Protocol):
+    """What makes the pairs of a run: a pure function of the step, in ``batch`` slots, by so many threads ahead."""
+
+    batch: int
+
+    @property
+    def workers(self) -> int:
+        """Threads that make pairs ahead."""
+
+    def pairs(self, step: int) -> Pairs:
+        """Return the batch of ``step``, of it what is made in this process."""
 
 
 class PairMaker:

@@ -12,12 +12,16 @@ MEASURED_STEPS = 20
 # Not representative: the first steps build caches and start threads.
 _COLD_STEPS = 5
 # What going back to an earlier state leaves as it is.
-_KEPT = ("total", "minutes", "seconds", "recoveries", "portions", "parent")
+_KEPT = ("total", "minutes", "seconds", "recoveries", "portions", "parent", "leg", "leg_seconds", "labels")
 
 
 @dataclass
 class Progress:
-    """What a resumed run must know beside weights and optimiser; plain values."""
+    """What a resumed run must know beside weights and optimiser; plain values.
+
+    ``leg`` and ``leg_seconds`` are step and time at which the present budget began (0 unless a finished run was trained
+    on), ``labels`` a fingerprint of the labels learnt from, ``hard`` the places that were found hard.
+    """
 
     step: int = 0
     total: int | None = None
@@ -36,6 +40,10 @@ class Progress:
     guard: dict[str, float] = field(default_factory=dict)
     portions: dict[str, int] = field(default_factory=dict)
     parent: str = ""
+    leg: int = 0
+    leg_seconds: float = 0.0
+    labels: str = ""
+    hard: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for the resume file."""
@@ -48,7 +56,10 @@ class Progress:
         return cls(**{name: value for name, value in values.items() if name in known})
 
     def note_held_out(self, loss: float) -> bool:
-        """Take note of a held-out ``loss``; return whether it is the best so far (an untrained network's never is)."""
+        """Take note of a held-out ``loss``, or of what is to fall in its place; return whether it is the best so far.
+
+        That of an untrained network never is.
+        """
         best = self.step > 0 and (self.best is None or loss < self.best)
         self.stale = 0 if best or self.step == 0 else self.stale + 1
         if best:
@@ -112,5 +123,6 @@ class Pace:
         warm = self._durations[_COLD_STEPS:]
         # Saving takes up to a twentieth of the time; the last validation comes on top.
         each = 1.03 * sum(warm) / len(warm) + self.validation_seconds / self.every
-        left = 60 * (self.progress.minutes or 0) - self.elapsed - self.validation_seconds
+        used = self.elapsed - self.progress.leg_seconds
+        left = 60 * (self.progress.minutes or 0) - used - self.validation_seconds
         return self.progress.step + max(1, int(left / each))

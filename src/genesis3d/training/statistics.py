@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from genesis3d.training.pairs import PairMaker
+    from genesis3d.training.pairs import Maker
 
 __all__ = ["WINDOWS", "measure_statistics"]
 
@@ -24,7 +24,7 @@ WINDOWS = 32
 
 
 def measure_statistics(
-    task: nn.Module, pairs: PairMaker, device: torch.device, half: bool, size: int | None = None
+    task: nn.Module, pairs: Maker, device: torch.device, half: bool, size: int | None = None
 ) -> None:
     """Set the running mean and variance of all batch normalisations to those over fixed training sub-volumes.
 

@@ -83,6 +83,11 @@ class Stepper:
             return exact
         return found
 
+    @property
+    def vitals(self) -> Any:
+        """What tells how the training fares: the task's own measure, or that of intensities."""
+        return getattr(getattr(self.task, "module", self.task), "vitals", vitals)
+
     def step(self, lr: float) -> None:
         """Change the weights by the gradient found, at the learning rate ``lr``."""
         for group in self.optimiser.param_groups:
@@ -110,7 +115,7 @@ class Stepper:
             loss += float(share.detach())
             outputs.append(result["output"])
         output = outputs[0] if not last else torch.cat(outputs)
-        return {"loss": loss} | vitals(output, batch[1])
+        return {"loss": loss} | self.vitals(output, batch[1])
 
     def _leave_bf16(self, step: int, wrong: bool) -> None:
         """Go on in 32 bits for good when bfloat16 gave a ``wrong`` gradient; it is said after the step."""

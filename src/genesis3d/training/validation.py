@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -23,9 +23,26 @@ if TYPE_CHECKING:
     from genesis3d.training.holdout import Part
     from genesis3d.transforms import Chain
 
-__all__ = ["SAMPLE_SLOTS", "FixedWindows", "prefixed", "write_samples"]
+__all__ = ["SAMPLE_SLOTS", "FixedWindows", "HeldOut", "prefixed", "write_samples"]
 
 SAMPLE_SLOTS = 3
+
+
+class HeldOut(Protocol):
+    """What a training is measured on: fixed sub-volumes that it is not trained on."""
+
+    def measure(
+        self, task: nn.Module, device: torch.device, half: bool = False, size: int | None = None
+    ) -> dict[str, float]:
+        """Return figures by name, ``loss`` among them; at most ``size`` sub-volumes are computed at once."""
+
+    def shown(
+        self, task: nn.Module, device: torch.device, half: bool = False, size: int | None = None
+    ) -> tuple[Pairs, Tensor]:
+        """Return some pairs and what the network makes of them, on the CPU."""
+
+    def write(self, path: Path, step: int, pairs: Pairs, output: Tensor, part: Part) -> None:
+        """Write what :meth:`shown` returned as a file for people to look at."""
 
 
 class FixedWindows:
@@ -61,12 +78,16 @@ class FixedWindows:
         figures = self.baseline | _mean(found)
         return figures | {"ratio": figures["mse_network"] / max(figures["mse_constant"], 1e-12)}
 
-    def restored(
+    def shown(
         self, task: nn.Module, device: torch.device, half: bool = False, size: int | None = None
     ) -> tuple[Pairs, Tensor]:
         """Return the first batch and its restoration by the network, (B, C, D, H, W) in [0, 1] on the CPU."""
         pairs = self.batches[0]
         return pairs, _apply(task, pairs, device, half, size)[1]
+
+    def write(self, path: Path, step: int, pairs: Pairs, output: Tensor, part: Part) -> None:
+        """Write them by :func:`write_samples`."""
+        write_samples(path, step, pairs, output, part)
 
 
 def _apply(task: nn.Module, pairs: Pairs, device: torch.device, half: bool, size: int | None) -> tuple[float, Tensor]:

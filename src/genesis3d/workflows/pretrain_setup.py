@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,19 +15,16 @@ from genesis3d.data.store import is_store, open_store
 from genesis3d.errors import ConfigError
 from genesis3d.events import Control
 from genesis3d.networks.model_file import ModelCard
-from genesis3d.training.averaging import Averaging
-from genesis3d.training.checkpoint import Checkpoints
 from genesis3d.training.holdout import Split, hold_out
 from genesis3d.training.loop import Training
-from genesis3d.training.memory import Portions
 from genesis3d.training.pairs import PairMaker
 from genesis3d.training.processes import ALONE, Processes
 from genesis3d.training.progress import Progress
 from genesis3d.training.rundir import RunDir
-from genesis3d.training.shared_checkpoints import SharedCheckpoints
 from genesis3d.training.stepping import Stepper
 from genesis3d.training.validation import FixedWindows
 from genesis3d.transforms import chain_preset
+from genesis3d.workflows.building import MEASURED_AT_ONCE, kept_by, merged, portions_of, progress_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,8 +36,6 @@ __all__ = ["YARDSTICKS", "build_training", "measured_patch", "read_cases", "trai
 
 # Chains that every run is measured under, so that runs under different ones compare.
 YARDSTICKS = ("official", "gentle")
-# Held-out sub-volumes computed together.
-MEASURED_AT_ONCE = 4
 
 
 def read_cases(config: PretrainConfig, cases: Sequence[Case] | None, control: Control) -> LoadedCases | None:
@@ -140,9 +133,9 @@ def build_training(
     own = pairs.of_process(processes.rank, processes.world)
     windows, warnings = _windows(config, split)
     card = _card_maker(config, loaded, split)
-    checkpoints, averaging, normalised = _kept(run, bare, config, hardware, card, processes)
-    progress = _progress(config, checkpoints, state, parent)
-    portions, measuring = _portions(config, progress, processes)
+    checkpoints, averaging, normalised = kept_by(run, bare, config, hardware, card, processes)
+    progress = progress_of(config, checkpoints, state, "" if parent is None else parent.text)
+    portions, measuring = portions_of(config, progress, processes)
     task, optimiser = fabric.setup(checkpoints.task, checkpoints.optimiser)
     stepper = Stepper(fabric, task, optimiser, config.optimiser.clip, hardware, portions, processes, own.share)
     training = Training(
@@ -152,7 +145,7 @@ def build_training(
         progress=progress,
     )  # fmt: skip
     other = parent.differences(loaded.intensity) if parent is not None else []
-    said = [*_merged(loaded.warnings), *pairs.sampler.warnings, *warnings, *normalised, *other, split.warning]
+    said = [*merged(loaded.warnings), *pairs.sampler.warnings, *warnings, *normalised, *other, split.warning]
     return training, _facts(config, loaded, split), list(dict.fromkeys(sentence for sentence in said if sentence))
 
 
@@ -165,29 +158,6 @@ def _facts(config: PretrainConfig, loaded: LoadedCases, split: Split) -> dict[st
     }
 
 
-def _kept(
-    run: RunDir, bare: nn.Module, config: PretrainConfig, hardware: dict[str, Any], card: Any, processes: Processes
-) -> tuple[Checkpoints, Averaging | None, list[str]]:
-    """Return the checkpoints of the task (one network of all processes), its average, and sentences to be said."""
-    plain = copy.deepcopy(bare) if processes.sharded else None
-    task, optimiser, said = _placed(bare, config, hardware, processes)
-    averaging = Averaging(config.averaging, task) if config.averaging.decay else None
-    kept = (run, task, optimiser, card, config.keep, None if averaging is None else averaging.task)
-    if processes.world == 1:
-        return Checkpoints(*kept), averaging, said
-    return SharedCheckpoints(*kept, processes, plain), averaging, said
-
-
-def _portions(config: PretrainConfig, progress: Progress, processes: Processes) -> tuple[Portions, Portions]:
-    """Return how many sub-volumes are computed at once, in training and in measuring; sizes found too large stay so."""
-    lower = "network.width or {}, or take precision bf16"
-    largest, sizes = -(-config.batch // (config.accumulate * processes.world)), progress.portions
-    return (
-        Portions("training", largest, sizes, lower.format("sampling.patch"), processes),
-        Portions("measuring", MEASURED_AT_ONCE, sizes, lower.format("validation.patch"), processes),
-    )
-
-
 def _windows(config: PretrainConfig, split: Split) -> tuple[dict[str, FixedWindows], list[str]]:
     """Return the fixed sub-volumes under the run's chain and those of all runs, by the prefix of their figures."""
     part, count = split.held_out, config.validation.windows
@@ -198,54 +168,6 @@ def _windows(config: PretrainConfig, split: Split) -> tuple[dict[str, FixedWindo
         for prefix, chain in chains.items()
     }
     return windows, sampler.warnings
-
-
-def _merged(sentences: Sequence[str]) -> list[str]:
-    """Return the sentences, those that many scans share (but for numbers) as one: a hundred scans, one warning."""
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for sentence in sentences:
-        name, _, rest = sentence.partition(": ")
-        groups.setdefault(re.sub(r"[-\d.]+", "#", rest) if rest else sentence, []).append((name, sentence))
-    merged = []
-    for group in groups.values():
-        if len(group) > 2:
-            merged.append(f"{len(group)} scans, such as {group[0][1]}")
-        else:
-            merged += [sentence for _, sentence in group]
-    return merged
-
-
-def _placed(
-    task: nn.Module, config: PretrainConfig, hardware: dict[str, Any], processes: Processes
-) -> tuple[nn.Module, Any, list[str]]:
-    """Return the task on its device and in its memory layout, its optimiser, and sentences to be said."""
-    import torch
-
-    from genesis3d.training.joining import together
-
-    if hardware["channels_last"]:
-        task = task.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs lack 3d
-    if hardware["device"] != "cpu":
-        task = task.to(hardware["device"])
-    if processes.sharded and config.averaging.decay:
-        raise ConfigError("averaging.decay: expected 0 with strategy fsdp, whose weights no process holds whole")
-    said = together(processes, task, hardware["device"], config.batch)
-    return task, config.optimiser.build(task.parameters()), said
-
-
-def _progress(
-    config: PretrainConfig, checkpoints: Checkpoints, state: dict[str, Any] | None, parent: Parent | None
-) -> Progress:
-    """Return where to begin; a budget that was changed since is taken as it now stands."""
-    progress = Progress() if state is None else checkpoints.load(state)
-    if config.steps is not None:
-        progress.total = config.steps
-    elif progress.minutes != config.minutes:
-        progress.total = None
-    progress.minutes = config.minutes
-    if parent is not None:
-        progress.parent = parent.text
-    return progress
 
 
 def _card_maker(config: PretrainConfig, loaded: LoadedCases, split: Split) -> Any:
