@@ -46,7 +46,9 @@ class ClassTable(QTableWidget):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setToolTip("what is learnt: double-click a name to change it; a click makes the value the brush's")
-        self.setFixedHeight(int(header.sizeHint().height() + 4 + ROWS_SEEN * self.verticalHeader().defaultSectionSize()))
+        self.setFixedHeight(
+            int(header.sizeHint().height() + 4 + ROWS_SEEN * self.verticalHeader().defaultSectionSize())
+        )
         self.itemChanged.connect(self._on_edited)
         self.itemClicked.connect(self._on_clicked)
 

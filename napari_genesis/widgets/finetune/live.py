@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from genesis3d.errors import GenesisError
 from genesis3d.events import Control, Finished
+from genesis3d.training.rundir import RunDir
 from napari_genesis.jobs import ThreadJob
 from napari_genesis.layers import add_volume, array_turn, volume_from_layer
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveOverlay", "Slab", "array_box", "place_looked_at", "reading"]
 
-ASK_MS = 2000  # while nothing moves
 MOVED_MS = 120  # after the slice changed: a drag of the slider asks once
 THICKNESS = 2  # of the outlines, in pixels
 
@@ -100,10 +100,12 @@ class LiveOverlay(QObject):
         self._waiting: Path | None = None
         self.box: tuple[slice, ...] | None = None
         self.step = 0
-        self.wanted = True
-        self._timer = self._make_timer(ASK_MS, self.ask)
-        self._moved = self._make_timer(MOVED_MS, self.ask)
+        self.wanted, self.asking = True, False
+        self._asked: tuple[int, int] | None = None
+        self._moved = QTimer(self)
         self._moved.setSingleShot(True)
+        self._moved.setInterval(MOVED_MS)
+        self._moved.timeout.connect(self.ask)
         for emitter in self._emitters():
             emitter.connect(self._on_moved)
 
@@ -119,14 +121,24 @@ class LiveOverlay(QObject):
         self._run = run
         self._scan = None if scan is None else ref(scan)
         self._labels = None if labels is None else ref(labels)
-        self.step = 0
-        self._timer.start()
-        self.ask()
+        self.step, self._asked, self.asking = 0, None, True
 
     def rest(self) -> None:
         """The training ended: ask no more; the last prediction stays."""
-        self._timer.stop()
+        self.asking = False
         self._moved.stop()
+
+    def set_wanted(self, wanted: bool) -> None:
+        """Show predictions, or take them away and ask for none."""
+        self.wanted, self._asked = wanted, None
+        if wanted:
+            self.ask()
+            return
+        self.remove()
+        if self._run is not None and self.asking:
+            from genesis3d.training.live import withdraw
+
+            withdraw(self._run)
 
     def close_overlay(self) -> None:
         """Take the layer out of the viewer and listen no more."""
@@ -144,15 +156,18 @@ class LiveOverlay(QObject):
         self._let_go()
 
     def ask(self) -> None:
-        """Tell the run what is looked at."""
+        """Tell the run, once it has begun, what is looked at; it renews its answer until another slice is asked for."""
         scan = None if self._scan is None else self._scan()
-        if self._run is None or not self.wanted or scan is None or scan not in self._viewer.layers:
+        if self._run is None or not (self.wanted and self.asking) or scan is None or scan not in self._viewer.layers:
+            return
+        if not RunDir(self._run).begun():
             return
         try:
             place = place_looked_at(self._viewer, scan)
         except GenesisError:
             return
-        if place is not None:
+        if place is not None and place != self._asked:
+            self._asked = place
             from genesis3d.training.live import ask
 
             ask(self._run, case=0, axis=place[0], index=place[1])
@@ -188,10 +203,19 @@ class LiveOverlay(QObject):
             layer.refresh(extent=False, thumbnail=False, highlight=False)
         self.shown.emit()
 
-    def array_box(self) -> tuple[slice, ...] | None:
-        """Return where the prediction stands in the layer's array, or None when there is none."""
-        layer = self.layer
-        return None if self.box is None or layer is None else array_box(self.box, layer)
+    def slice_box(self) -> tuple[slice, ...] | None:
+        """Return where in the layer's array the slice looked at is predicted; None where it is not."""
+        layer, scan = self.layer, None if self._scan is None else self._scan()
+        if self.box is None or layer is None or scan is None or scan not in self._viewer.layers:
+            return None
+        place = place_looked_at(self._viewer, scan)
+        if place is None:
+            return None
+        axis, index = place
+        part = self.box[axis]
+        if not part.start <= index < part.stop:
+            return None
+        return array_box((*self.box[:axis], slice(index, index + 1), *self.box[axis + 1 :]), layer)
 
     def _make_layer(self, scan: Image) -> bool:
         if self._layer is not None:
@@ -218,18 +242,12 @@ class LiveOverlay(QObject):
     def _let_go(self) -> None:
         self._layer, self._volume, self.box = None, None, None
 
-    def _make_timer(self, ms: int, slot: Any) -> QTimer:
-        timer = QTimer(self)
-        timer.setInterval(ms)
-        timer.timeout.connect(slot)
-        return timer
-
     def _emitters(self) -> list[Any]:
         events = self._viewer.dims.events
         return [events.current_step, events.order, events.ndisplay]
 
     def _on_moved(self, event: Any = None) -> None:
-        if isalive(self) and self._timer.isActive():
+        if isalive(self) and self.asking:
             self._moved.start()
 
     def _on_event(self, event: object) -> None:

@@ -18,10 +18,10 @@ from genesis3d.workflows.pretrain_config import PretrainConfig
 from napari_genesis.devices import known_devices, probe
 from napari_genesis.jobs import JobState, RunFollower, ThreadJob
 from napari_genesis.widgets.closing import settle
+from napari_genesis.widgets.extending import extend_finished
 from napari_genesis.widgets.pretrain.cases import CaseList
 from napari_genesis.widgets.pretrain.inputs import (
     case_paths,
-    extend_finished,
     known_intensity,
     prepare_run,
     start_prepared,

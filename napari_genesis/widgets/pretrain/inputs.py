@@ -13,7 +13,6 @@ from qtpy.compat import isalive
 from genesis3d.errors import ConfigError, GenesisError
 from genesis3d.events import Control, Event, Finished, Started, Stepped, Warned
 from genesis3d.intensity import CtIntensity, Intensity
-from genesis3d.training.rundir import RunDir
 from genesis3d.workflows.pretrain_config import PretrainConfig
 from napari_genesis.jobs import JobState
 from napari_genesis.run_files import write_config
@@ -23,8 +22,6 @@ from napari_genesis.widgets.status import memory
 
 __all__ = [
     "case_paths",
-    "extend_finished",
-    "extended",
     "known_intensity",
     "prepare_cases",
     "prepare_run",
@@ -109,23 +106,3 @@ def known_intensity(entries: Sequence[CaseEntry]) -> Intensity | None:
     copied = [entry for entry in entries if entry.volume is not None]
     known = all(e.modality == "CT" for e in entries) and all(e.volume.unit == "HU" for e in copied if e.volume)
     return CtIntensity() if copied and known else None
-
-
-def extended(config: PretrainConfig, more: PretrainConfig) -> PretrainConfig:
-    """Return ``config`` with the budget of ``more`` on top of its own (its own again where the units differ)."""
-    if config.steps is not None:
-        return config.replaced(steps=config.steps + (more.steps or config.steps))
-    return config.replaced(minutes=(config.minutes or 0) + (more.minutes or config.minutes or 0))
-
-
-def extend_finished(run: Path, more: PretrainConfig) -> None:
-    """Put the budget of ``more`` on top of that of a run that used its own; any other run stays as it is.
-
-    Raises
-    ------
-    GenesisError, OSError
-        When the run's configuration cannot be read or written.
-    """
-    directory = RunDir(run)
-    if directory.state() == "finished":
-        write_config(run, extended(PretrainConfig.parse(directory.config(), run.name), more))
