@@ -24,6 +24,11 @@ VARIANTS: dict[str, list[dict[str, object]]] = {
         {"width": 4, "depth": 50, "dilated": True},
         {"width": 4, "depth": 50, "norm": "none", "dilated": True, "stem_stride": 1},
     ],
+    "classifier": [
+        {"encoder": {"name": "unet3d", "width": 4}, "hidden": 16},
+        {"encoder": {"name": "unet3d", "width": 4, "norm": "batch_statistics"}, "head": "linear", "in_channels": 2},
+        {"encoder": {"name": "resnet3d", "width": 4, "depth": 10, "dilated": True}, "head": "linear"},
+    ],
 }
 CONFIGS = [cls.parse(v) for cls in NETWORKS for v in VARIANTS.get(cls.name, [{}])]
 
@@ -46,7 +51,7 @@ def batch(config: Network, cases: int = 3) -> torch.Tensor:
 def test_forward_is_finite_and_of_the_declared_shape(config: Network) -> None:
     x = batch(config)
     y = config.build()(x)
-    assert y.shape == (len(x), config.out_channels, *x.shape[2:])
+    assert y.shape == (len(x), config.out_channels, *(x.shape[2:] if config.dense else ()))
     assert torch.isfinite(y).all()
     assert y.std() > 0
 
@@ -63,6 +68,19 @@ def test_gradient_reaches_every_parameter(config: Network) -> None:
 
 def test_parameters_are_counted_without_building_them(config: Network) -> None:
     assert config.parameters() == sum(p.numel() for p in config.build().parameters())
+
+
+def test_its_parts_hold_every_weight_once_and_the_encoder_is_counted(config: Network) -> None:
+    names = [key for key, _ in config.build().named_parameters()]
+    parts, weights = config.parts, dict(config.build().named_parameters())
+    levels = [*parts.encoder, *parts.decoder, parts.head]
+    owners = [sum(key.startswith(level) for level in levels) for key in names]
+    assert owners == [1] * len(names)
+    encoder = tuple(prefix for level in parts.encoder for prefix in level)
+    assert config.body.encoder_parameters() == sum(p.numel() for key, p in weights.items() if key.startswith(encoder))
+    assert weights[parts.first].shape[1] == config.in_channels
+    with torch.no_grad():
+        assert config.build().encode(batch(config))[-1].shape[1] == config.body.bottleneck
 
 
 def test_a_case_does_not_depend_on_its_batch(config: Network) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -13,11 +14,33 @@ from genesis3d.registry import Named, Registry
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NETWORKS", "Network"]
+__all__ = ["NETWORKS", "Network", "Parts"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The levels of a network from its input to its output; a level is the prefixes of its weights' names.
+
+    Attributes
+    ----------
+    encoder, decoder : levels, from the first convolution to the bottleneck and on to full resolution
+    head : prefixes of what makes the output from the last level's features
+    first : name of the weights (O, in_channels, ...) of the first convolution
+    """
+
+    encoder: tuple[tuple[str, ...], ...]
+    decoder: tuple[tuple[str, ...], ...]
+    head: tuple[str, ...]
+    first: str
 
 
 class Network(Named):
-    """A 3D network: ``(B, in_channels, D, H, W)`` to logits ``(B, out_channels, D, H, W)``."""
+    """A 3D network: ``(B, in_channels, D, H, W)`` to logits ``(B, out_channels, D, H, W)``.
+
+    One that is not :attr:`dense` gives one answer for the whole sub-volume: logits ``(B, out_channels)``.
+    """
+
+    dense: ClassVar[bool] = True
 
     in_channels: int = Field(1, ge=1, le=16, description="channels of the scan (1 for CT)")
     out_channels: int = Field(1, ge=1, le=64, description="channels of the output (1 restores a one-channel scan)")
@@ -31,6 +54,25 @@ class Network(Named):
     def independent(self) -> bool:
         """Whether a case's output in eval mode is the same alone and in any batch."""
         return True
+
+    @property
+    def parts(self) -> Parts:
+        """What is encoder, decoder and head of the module; raises ConfigError for a network that does not say."""
+        raise ConfigError(f"{self.name}: expected a network that names its encoder, decoder and head, got one without")
+
+    @property
+    def body(self) -> Network:
+        """The network whose encoder this one has: itself, unless it borrows one."""
+        return self
+
+    @property
+    def bottleneck(self) -> int:
+        """Channels of the deepest features, the last of the module's ``encode(x)``."""
+        raise ConfigError(f"{self.name}: expected a network with an encoder, got one without")
+
+    def encoder_parameters(self) -> int:
+        """Return the number of trainable parameters of the encoder, without building them."""
+        raise ConfigError(f"{self.name}: expected a network with an encoder, got one without")
 
     def parameters(self) -> int:
         """Return the number of trainable parameters, without building them."""
@@ -62,4 +104,6 @@ class Network(Named):
             )
 
 
-NETWORKS: Registry[Network] = Registry("network", ["genesis3d.networks.unet3d", "genesis3d.networks.resnet3d"])
+NETWORKS: Registry[Network] = Registry(
+    "network", ["genesis3d.networks.unet3d", "genesis3d.networks.resnet3d", "genesis3d.networks.classifier"]
+)

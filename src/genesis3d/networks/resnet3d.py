@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from genesis3d.networks.base import NETWORKS, Network
+from genesis3d.networks.base import NETWORKS, Network, Parts
 from genesis3d.networks.unet3d import Norm
 
 if TYPE_CHECKING:
@@ -61,6 +61,22 @@ class ResNet3d(Network):
         return self.norm != "batch_statistics"
 
     @property
+    def parts(self) -> Parts:
+        """The stem and four stages down, five levels up, and the last convolution."""
+        stages = tuple((f"encoder.layer{stage}.",) for stage in (1, 2, 3, 4))
+        return Parts(
+            encoder=(("encoder.conv1.", "encoder.bn1."), *stages),
+            decoder=tuple((f"decoder.{level}.",) for level in range(5)),
+            head=("final_conv.",),
+            first="encoder.conv1.weight",
+        )
+
+    @property
+    def bottleneck(self) -> int:
+        """Channels of the fourth stage."""
+        return self.features[-1]
+
+    @property
     def features(self) -> tuple[int, int, int, int, int]:
         """Channels of the stem and of the four stages."""
         w, e = self.width, 4 if BLOCKS[self.depth][1] else 1
@@ -75,15 +91,19 @@ class ResNet3d(Network):
     def parameters(self) -> int:
         """Return the number of trainable parameters."""
         affine = 0 if self.norm == "none" else 2
-        stem, *stages = self.features
-        total = 343 * self.in_channels * stem + affine * stem
-        for stage, (i, o) in enumerate(pairwise(self.features)):
-            total += self._stage_parameters(stage, i, o, affine)
-        i = stages[-1]
+        total, i = self.encoder_parameters(), self.bottleneck
         for skip, o in zip((*reversed(self.features[:4]), 0), self.decoder, strict=True):
             total += (27 * (i + skip) + 1 + affine) * o
             i = o
         return total + (i + 1) * self.out_channels
+
+    def encoder_parameters(self) -> int:
+        """Return the number of trainable parameters of the stem and the four stages."""
+        affine = 0 if self.norm == "none" else 2
+        total = (343 * self.in_channels + affine) * self.width
+        return total + sum(
+            self._stage_parameters(stage, i, o, affine) for stage, (i, o) in enumerate(pairwise(self.features))
+        )
 
     def _stage_parameters(self, stage: int, i: int, o: int, affine: int) -> int:
         """Return the parameters of one stage, ``i`` to ``o`` channels."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from genesis3d.networks.base import NETWORKS, Network
+from genesis3d.networks.base import NETWORKS, Network, Parts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,6 +53,21 @@ class UNet3d(Network):
         """Only statistics taken over the batch tie the cases of a batch together."""
         return self.norm != "batch_statistics"
 
+    @property
+    def parts(self) -> Parts:
+        """Four levels down, three up, and the last convolution."""
+        return Parts(
+            encoder=(("down_tr64.",), ("down_tr128.",), ("down_tr256.",), ("down_tr512.",)),
+            decoder=(("up_tr256.",), ("up_tr128.",), ("up_tr64.",)),
+            head=("out_tr.",),
+            first="down_tr64.ops.0.conv1.weight",
+        )
+
+    @property
+    def bottleneck(self) -> int:
+        """Channels of the fourth level."""
+        return 16 * self.width
+
     def levels(self) -> list[tuple[int, int, int]]:
         """Return (in, middle, out) channels of the four encoder levels; the last one is the bottleneck."""
         w = self.width
@@ -61,14 +76,19 @@ class UNet3d(Network):
     def parameters(self) -> int:
         """Return the number of trainable parameters: 19,073,665 for the published network."""
         up = [self.width << i for i in (4, 3, 2)]
-        convolutions = [pair for a, b, c in self.levels() for pair in ((a, b), (b, c))]
-        for n in up:
-            convolutions += [(n + n // 2, n // 2), (n // 2, n // 2)]
-        affine = 0 if self.norm == "none" else 2
-        total = sum(27 * i * o + o + affine * o for i, o in convolutions)
+        total = self.encoder_parameters()
+        total += self._convolutions([pair for n in up for pair in ((n + n // 2, n // 2), (n // 2, n // 2))])
         if self.decoder == "transpose":
             total += sum(8 * n * n + n for n in up)
         return total + 2 * self.width * self.out_channels + self.out_channels
+
+    def encoder_parameters(self) -> int:
+        """Return the number of trainable parameters of the four levels down."""
+        return self._convolutions([pair for a, b, c in self.levels() for pair in ((a, b), (b, c))])
+
+    def _convolutions(self, channels: list[tuple[int, int]]) -> int:
+        affine = 0 if self.norm == "none" else 2
+        return sum(27 * i * o + o + affine * o for i, o in channels)
 
     def _module(self) -> nn.Module:
         from genesis3d.networks.unet3d_modules import UNet3dModule

@@ -19,7 +19,9 @@ class Task(Named):
 
     ``build(network)`` gives a module whose ``forward(input, target)`` returns a dictionary with the scalar ``loss``,
     the ``output`` shown to people, and scalar figures by name; its attribute ``network`` is the network whose weights
-    a model file keeps.
+    a model file keeps.  A module whose targets are no intensities also has the methods ``vitals(output, target)``
+    (what :mod:`genesis3d.training.collapse` watches) and ``example(image)``, a target for trial steps from an image (B,
+    C, D, H, W) in [0, 1], and the attribute ``figures``, names of the scalars worth a curve while it trains.
     """
 
     def build(self, network: Network | nn.Module, seed: int = 0) -> nn.Module:
@@ -27,4 +29,6 @@ class Task(Named):
         raise NotImplementedError
 
 
-TASKS: Registry[Task] = Registry("task", ["genesis3d.tasks.restoration"])
+TASKS: Registry[Task] = Registry(
+    "task", ["genesis3d.tasks.restoration", "genesis3d.tasks.segmentation", "genesis3d.tasks.classification"]
+)

@@ -35,6 +35,8 @@ class RestorationModule(nn.Module):
 
     def __init__(self, task: Restoration, network: Network | nn.Module, seed: int = 0) -> None:
         super().__init__()
+        if isinstance(network, Network) and not network.dense:
+            raise ConfigError(f"restoration: expected a network with an answer for every voxel, got a {network.name}")
         if isinstance(network, Network) and network.out_channels != network.in_channels:
             raise ConfigError(
                 f"restoration: expected a network with as many output as input channels ({network.in_channels}), "

@@ -41,7 +41,10 @@ class Collapsed(RunError):
 
 
 def vitals(output: Tensor, target: Tensor) -> dict[str, float]:
-    """Return what :meth:`CollapseGuard.check` looks at beside loss and gradient, of a batch (B, C, D, H, W)."""
+    """Return what :meth:`CollapseGuard.check` looks at beside loss and gradient, of a batch (B, C, D, H, W).
+
+    A task whose targets are no intensities has a method of this name, and may leave out ``error``.
+    """
     import torch
 
     output, target = output.float(), target.to(output.device).float()
@@ -88,11 +91,7 @@ class CollapseGuard:
         return usual > 0 and norm > _SUSPICIOUS * usual
 
     def check(self, step: int, values: Mapping[str, float]) -> None:
-        """Look at one step: ``loss``, ``gradient_norm`` and the :func:`vitals` of its batch.
-
-        Vitals without an ``error`` are those of classes: an output that is nearly the same everywhere may then be a
-        network that has not found a small structure yet, and is dead only when it is exactly so.
-        """
+        """Look at one step: ``loss``, ``gradient_norm`` and the :func:`vitals` of its batch."""
         loss, norm = values["loss"], values["gradient_norm"]
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise Collapsed(step, f"expected a finite loss and gradient, got {loss:g} and {norm:g}")
@@ -118,14 +117,17 @@ class CollapseGuard:
             raise Collapsed(step, "expected finite weights and statistics, got others")
 
     def _count(self, values: Mapping[str, float]) -> None:
-        error = values.get("error")
         if not self.seen:
-            self.seen, self.first_loss, self.first_error = 1, values["loss"], error or 0.0
+            self.seen, self.first_loss, self.first_error = 1, values["loss"], values.get("error", 0.0)
         constant = values["target_std"] ** 2
         self.alive = int(self.alive or values["output_std"] >= _FLAT * values["target_std"])
-        flat = values["output_std"] < (_FLAT if self.alive and error is not None else _DEAD) * values["target_std"]
+        flat = values["output_std"] < (_FLAT if self.alive and "error" in values else _DEAD) * values["target_std"]
         self.flat_steps = self.flat_steps + 1 if flat else 0
-        exploded = values["loss"] > _EXPLODED * self.first_loss and (error is None or error > constant)
+        if (
+            "error" not in values
+        ):  # probabilities of rare classes are all but flat for long, their loss has no usual size
+            return
+        exploded = values["loss"] > _EXPLODED * self.first_loss and values["error"] > constant
         self.exploded_steps = self.exploded_steps + 1 if exploded else 0
-        lost = error is not None and error > _LOST * max(self.first_error, constant)
+        lost = values["error"] > _LOST * max(self.first_error, constant)
         self.lost_steps = self.lost_steps + 1 if lost else 0

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from genesis3d.training.rundir import RunDir
     from genesis3d.training.settings import KeepSettings, OptimiserSettings, ValidationSettings
     from genesis3d.training.stepping import Stepper
+    from genesis3d.training.target_settings import TargetValidation
     from genesis3d.training.validation import HeldOut
 
 __all__ = ["Training"]
@@ -66,7 +67,7 @@ class Training:
     measuring: Portions
     held_out: Part
     settings: OptimiserSettings
-    validation: ValidationSettings
+    validation: ValidationSettings | TargetValidation
     keep: KeepSettings
     recovery: RecoverySettings
     checkpoints: Checkpoints
@@ -165,7 +166,8 @@ class Training:
         if self.averaging is not None:
             self.averaging.update(self.checkpoints.task, progress.step)
         progress.step += 1
-        return {"loss": found["loss"], "lr": lr, "gradient_norm": found["gradient_norm"]}
+        figures = {name: found[name] for name in getattr(self.checkpoints.task, "figures", ()) if name in found}
+        return {"loss": found["loss"], "lr": lr, "gradient_norm": found["gradient_norm"]} | figures
 
     def _stepped(self, metrics: dict[str, float], pace: Pace) -> Stepped:
         return Stepped(

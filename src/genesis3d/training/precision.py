@@ -133,7 +133,7 @@ class _Outcome:
 
 
 class _Trial:
-    """Steps of a copy of ``task`` on a smooth random batch of ``shape`` with a noisy box."""
+    """Steps of a copy of ``task`` on a smooth random batch of ``shape`` with a noisy box, or its classes."""
 
     def __init__(self, device: torch.device, task: nn.Module, shape: tuple[int, int, int, int, int]) -> None:
         import torch
@@ -148,6 +148,8 @@ class _Trial:
         noisy = target.clone()
         box = noisy[..., d // 4 : -(d // 4), h // 4 : -(h // 4), w // 4 : -(w // 4)]
         box.copy_(torch.rand(box.shape, generator=generator))
+        if hasattr(task, "example"):
+            target = task.example(target)  # type: ignore[operator]  # a task's method
         self.batch = (noisy.to(device), target.to(device))
 
     def _clock(self) -> float:

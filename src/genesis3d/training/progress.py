@@ -12,7 +12,7 @@ MEASURED_STEPS = 20
 # Not representative: the first steps build caches and start threads.
 _COLD_STEPS = 5
 # What going back to an earlier state leaves as it is.
-_KEPT = ("total", "minutes", "seconds", "recoveries", "portions", "parent", "leg", "leg_seconds", "labels")
+_KEPT = ("total", "minutes", "seconds", "recoveries", "portions", "parent", "leg", "leg_seconds", "labels", "budget")
 
 
 @dataclass
@@ -20,7 +20,8 @@ class Progress:
     """What a resumed run must know beside weights and optimiser; plain values.
 
     ``leg`` and ``leg_seconds`` are step and time at which the present budget began (0 unless a finished run was trained
-    on), ``labels`` a fingerprint of the labels learnt from, ``hard`` the places that were found hard.
+    on), ``budget`` and ``labels`` what that budget was and a fingerprint of the labels learnt from, ``hard`` the places
+    that were found hard.
     """
 
     step: int = 0
@@ -43,6 +44,7 @@ class Progress:
     leg: int = 0
     leg_seconds: float = 0.0
     labels: str = ""
+    budget: str = ""
     hard: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,6 +67,14 @@ class Progress:
         if best:
             self.best, self.best_step = loss, self.step
         return best
+
+    def begin_leg(self, steps: int | None, minutes: float | None) -> None:
+        """Go on from here with a new budget: so many steps, or minutes, more."""
+        self.leg, self.leg_seconds, self.good_step = self.step, self.seconds, self.step
+        self.total = None if steps is None else self.step + steps
+        self.minutes = minutes
+        self.stale, self.recoveries, self.guard = 0, 0, {}
+        self.plateau_factor, self.plateau_best, self.plateau_stale = 1.0, None, 0
 
     def go_back(self, good: Progress) -> None:
         """Take the values of an earlier state, but for the budget and what was learnt about memory and recovery."""

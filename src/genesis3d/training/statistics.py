@@ -24,11 +24,16 @@ WINDOWS = 32
 
 
 def measure_statistics(
-    task: nn.Module, pairs: Maker, device: torch.device, half: bool, size: int | None = None
+    task: nn.Module,
+    pairs: Maker,
+    device: torch.device,
+    half: bool,
+    size: int | None = None,
+    windows: int | None = None,
 ) -> None:
     """Set the running mean and variance of all batch normalisations to those over fixed training sub-volumes.
 
-    They are computed ``size`` at a time, as in training (None: a batch), so that they fit the same memory.
+    There are ``windows`` of them (None: :data:`WINDOWS`).  They are computed ``size`` at a time, as in training (None: a batch), so that they fit the same memory.
     Nothing else of ``task`` changes, and the result does not depend on the averages so far: a resumed run stays exact.
     """
     import torch
@@ -44,7 +49,7 @@ def measure_statistics(
     task.train()
     try:
         with torch.no_grad(), autocast(device, half):
-            for step in range(-(-WINDOWS // pairs.batch)):
+            for step in range(-(-(windows or WINDOWS) // pairs.batch)):
                 batch = pairs.pairs(step)
                 for input, target in shares(size or pairs.batch, batch.input, batch.target):
                     task(input.to(device), target.to(device))

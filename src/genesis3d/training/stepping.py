@@ -73,7 +73,8 @@ class Stepper:
         Returns
         -------
         dict
-            ``loss``, ``gradient_norm`` before clipping, and the :func:`~genesis3d.training.collapse.vitals`.
+            ``loss``, ``gradient_norm`` before clipping, the :func:`~genesis3d.training.collapse.vitals`, and the
+            figures that the task names in ``figures``.
         """
         batch = (pairs.input.to(self.device), pairs.target.to(self.device))
         found = self._fitting(batch)
@@ -82,11 +83,6 @@ class Stepper:
             self._leave_bf16(step, wrong=not found["gradient_norm"] < 2 * exact["gradient_norm"])
             return exact
         return found
-
-    @property
-    def vitals(self) -> Any:
-        """What tells how the training fares: the task's own measure, or that of intensities."""
-        return getattr(getattr(self.task, "module", self.task), "vitals", vitals)
 
     def step(self, lr: float) -> None:
         """Change the weights by the gradient found, at the learning rate ``lr``."""
@@ -107,6 +103,7 @@ class Stepper:
         self.optimiser.zero_grad(set_to_none=True)
         whole, last, loss, outputs = len(batch[0]), (len(batch[0]) - 1) // size, 0.0, []
         factor = self.processes.loss_factor(self.share)
+        figures: dict[str, float] = dict.fromkeys(getattr(self.task, "figures", ()), 0.0)
         for input, target in shares(size, *batch):
             with autocast(self.device, self.half and not exact):
                 result = self.task(input, target)
@@ -114,8 +111,10 @@ class Stepper:
             self.fabric.backward(share * factor)
             loss += float(share.detach())
             outputs.append(result["output"])
+            figures = {name: value + float(result[name]) * (len(input) / whole) for name, value in figures.items()}
         output = outputs[0] if not last else torch.cat(outputs)
-        return {"loss": loss} | self.vitals(output, batch[1])
+        seen = getattr(self.task, "vitals", vitals)(output, batch[1])
+        return {"loss": loss} | seen | figures
 
     def _leave_bf16(self, step: int, wrong: bool) -> None:
         """Go on in 32 bits for good when bfloat16 gave a ``wrong`` gradient; it is said after the step."""

@@ -1,0 +1,121 @@
+"""What a fine-tuning begins with: settings that a model or a run decides, network and weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genesis3d.data.labelled import fitting_patch
+from genesis3d.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from genesis3d.data.targets import LabelledCases
+    from genesis3d.networks.transfer import Transferred
+    from genesis3d.workflows.finetune_config import FinetuneConfig
+
+__all__ = ["as_the_model", "as_the_run", "built", "resolved"]
+
+
+def as_the_model(config: FinetuneConfig) -> FinetuneConfig:
+    """Return ``config`` with what it leaves open as its model was trained: intensity, spacing, sub-volume.
+
+    Raises
+    ------
+    ModelError
+        When there is no such model.
+    """
+    if config.model is None:
+        return config
+    from genesis3d.networks.model_file import read_card
+
+    card = read_card(config.model)
+    data = config.data.replaced(
+        intensity=config.data.intensity or card.intensity, spacing=config.data.spacing or card.working_spacing
+    )
+    sampling = config.sampling.replaced(patch=config.sampling.patch or card.patch)
+    return config.replaced(data=data, sampling=sampling)
+
+
+def as_the_run(config: FinetuneConfig, stored: FinetuneConfig) -> FinetuneConfig:
+    """Return ``config`` for a run that was begun with ``stored``: what shapes its network stays.
+
+    Raises
+    ------
+    RunError
+        For another task.
+    """
+    if config.task.name != stored.task.name:
+        raise RunError(f"task: expected {stored.task.name}, which the run was begun with, got {config.task.name}")
+    data = config.data.replaced(
+        classes=config.data.classes or stored.data.classes,
+        intensity=stored.data.intensity,
+        spacing=stored.data.spacing,
+    )
+    sampling = config.sampling.replaced(patch=config.sampling.patch or stored.sampling.patch)
+    kept = {name: getattr(stored, name) for name in ("model", "parts", "initialisation", "network")}
+    return config.replaced(data=data, sampling=sampling, **kept)
+
+
+def resolved(config: FinetuneConfig, loaded: LabelledCases, *, begun: bool) -> FinetuneConfig:
+    """Return ``config`` with what the scans decide: classes, the network's channels, the sub-volume.
+
+    Raises
+    ------
+    ConfigError
+        For scans or labels that do not fit the network of a run that was ``begun``, or of the model.
+    """
+    channels, classes = loaded.volumes[0].channels, len(loaded.classes)
+    if begun:
+        network = config.network
+        if (network.in_channels, network.out_channels) != (channels, classes):
+            names = ", ".join(one.name for one in loaded.classes)
+            raise ConfigError(
+                f"labels: expected {network.out_channels} classes and {network.in_channels} channel(s), as the run was "
+                f"begun with, got {classes} ({names}) and {channels}; begin a new run for other classes"
+            )
+    else:
+        network = _network(config, channels, classes)
+    patch = config.sampling.patch
+    if patch is None:
+        shape = np.median([volume.geometry.shape for volume in loaded.volumes], axis=0)
+        spacing = np.median([volume.geometry.spacing for volume in loaded.volumes], axis=0)
+        patch = fitting_patch(shape, spacing, network.stride)
+    network.check((channels, *patch))
+    data = config.data.replaced(
+        classes=config.data.classes or loaded.classes, intensity=config.data.intensity or loaded.intensity
+    )
+    return config.replaced(data=data, network=network, sampling=config.sampling.replaced(patch=patch))
+
+
+def built(config: FinetuneConfig, *, begun: bool) -> tuple[nn.Module, Transferred | None]:
+    """Return the task with the weights it begins with, and what of them a model gave.
+
+    Raises
+    ------
+    ModelError
+        When the model's network is another.
+    """
+    task = config.task.build(config.network, config.seed)
+    if begun:
+        return task, None
+    module: nn.Module = task.network  # type: ignore[assignment]  # a task's network
+    if config.initialisation != "default":
+        from genesis3d.networks.initialising import initialise
+
+        initialise(module, config.initialisation, config.seed)
+    if config.model is None:
+        return task, None
+    from genesis3d.networks.transfer import transfer
+
+    return task, transfer(config.model, config.network, module, config.parts)
+
+
+def _network(config: FinetuneConfig, channels: int, classes: int):  # type: ignore[no-untyped-def]
+    if config.model is None:
+        return config.network.replaced(in_channels=channels, out_channels=classes)
+    from genesis3d.networks.transfer import target_network
+
+    return target_network(config.model, classes, channels, purpose=config.task.name)  # type: ignore[arg-type]
