@@ -56,4 +56,4 @@ def same_place(first: Labels, second: Labels) -> bool:
 
 
 def _largest(dtype: Any) -> int:
-    return 1 if dtype == bool else int(np.iinfo(dtype).max)
+    return 1 if dtype.kind == "b" else int(np.iinfo(dtype).max)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesis3d.workflows.finetune_config import FINETUNE_PRESETS, FRESH, FinetuneConfig
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLineEdit
 
 from genesis3d.errors import ConfigError, GenesisError
+from genesis3d.workflows.finetune_config import FINETUNE_PRESETS, FinetuneConfig
 from napari_genesis.devices import Device
 from napari_genesis.widgets.config_groups import ConfigGroups
 from napari_genesis.widgets.models import ModelPicker
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT", "FinetuneSettings"]
 
 DEFAULT = FINETUNE_PRESETS["quick"].replaced(minutes=5)
-SIZES = {"S": FRESH["quick"], "M": FRESH["default"]}
+SIZES = {"S": FINETUNE_PRESETS["quick"].network, "M": FINETUNE_PRESETS["default"].network}
 MODEL, SCRATCH = "model", "scratch"
 BEGINNINGS = {MODEL: "a model", SCRATCH: "nothing: random weights (small)"}
 # What the dock shows by other means; a training from the dock is one process, and its scan keeps its own grid.
@@ -81,18 +81,17 @@ class FinetuneSettings(QObject):
             raise ConfigError("choose a model to begin with, or begin with nothing")
         config: FinetuneConfig = self.more.value()
         model = str(self.models.path) if self.from_model else None
-        network = None if self.from_model else self.network.value()
         shown = config.data
         if data is not None:
             shown = data.replaced(intensity=shown.intensity, split=shown.split, ignore=shown.ignore)
-        return config.replaced(data=shown, model=model, network=network, **self.place.values(), **self.budget.values())
+        row = {**self.place.values(), **self.budget.values()}
+        return config.replaced(data=shown, model=model, network=self.network.value(), **row)
 
     def set_config(self, config: FinetuneConfig) -> None:
         """Show ``config``, its starting model too where it can be found; emits nothing."""
         self.blockSignals(True)
         self.more.set_value(config)
-        if config.network is not None:
-            self.network.set_value(config.network)
+        self.network.set_value(config.network)
         if config.model is not None:
             self.models.set_path(config.model)
         self.begin.setCurrentIndex(self.begin.findData(SCRATCH if config.model is None else MODEL))

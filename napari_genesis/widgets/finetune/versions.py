@@ -39,8 +39,8 @@ class Version:
     @property
     def dice(self) -> dict[str, float]:
         """Dice on what was held out by class, the mean first under an empty name."""
-        found = {name.removeprefix("dice").removeprefix("_"): value
-                 for name, value in self.card.metrics.items() if name == "dice" or name.startswith("dice_")}  # fmt: skip
+        told = self.card.metrics.items()
+        found = {name[4:].removeprefix("_"): value for name, value in told if name == "dice" or name[:5] == "dice_"}
         return dict(sorted(found.items()))
 
 

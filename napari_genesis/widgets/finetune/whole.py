@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["WholePrediction", "predicting"]
 
 
-def predicting(
-    volume: Volume, model: Path, canvas: Any, found: list[LabelClass]
-) -> Callable[[Control], Iterator[Event]]:
+Work = Callable[[Control], Iterator[Event]]
+
+
+def predicting(volume: Volume, model: Path, canvas: Any, found: list[LabelClass]) -> Work:
     """Return the work of predicting ``volume``; what is known appears on ``canvas``, the classes in ``found``."""
 
     def work(control: Control) -> Iterator[Event]:
