@@ -92,6 +92,8 @@ class Inputs(QTabWidget):
         self.addTab(self._layers_page(), "Layers")
         self.addTab(self.folders, "Folders")
         self._connect()
+        self.labels.info.hide()  # the summary says more
+        self._on_scans()
         self._on_labels(self.labels.layer)
 
     @property
@@ -159,7 +161,8 @@ class Inputs(QTabWidget):
         column = QVBoxLayout(page)
         column.setContentsMargins(6, 6, 6, 6)
         column.setSpacing(4)
-        rows: QFormLayout = form_layout()
+        self.rows: QFormLayout = form_layout()
+        rows = self.rows
         rows.addRow("Scan", self.scans)
         rows.addRow("and", self.second)
         rows.addRow("Labels", self.labels)
@@ -172,12 +175,17 @@ class Inputs(QTabWidget):
     def _connect(self) -> None:
         self.new_button.clicked.connect(self.make_labels)
         self.labels.changed.connect(self._on_labels)
+        self.scans.changed.connect(self._on_scans)
         for signal in (self.scans.changed, self.second.changed, self.currentChanged, self.folders.changed,
                        self.unpainted.currentIndexChanged, self.table.renamed):  # fmt: skip
             signal.connect(self._tell)
         self.folders.failed.connect(self.failed)
         self.watch.counted.connect(self._on_counted)
         self.watch.started.connect(self.started)
+
+    def _on_scans(self, *_: object) -> None:
+        """Offer a second channel where there is a second scan."""
+        self.rows.setRowVisible(self.second, len(self.second.layers()) > 1)
 
     def _on_labels(self, layer: Labels | None) -> None:
         self.table.show_layer(layer)
