@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from weakref import ref
 
@@ -9,7 +10,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from genesis3d.labels import LabelClass
+from genesis3d.labels import LARGEST, LabelClass
 from napari_genesis.structures import colour_of, name_structures, structures_of
 from napari_genesis.widgets.finetune.counting import Painted
 
@@ -75,17 +76,22 @@ class ClassTable(QTableWidget):
     def all_classes(self) -> tuple[LabelClass, ...]:
         """Return every class shown, by value, with its colour and name (``label 3`` where none was given)."""
         layer = self.layer
+        named = () if layer is None else structures_of(layer)
+        return self.classes_of([*self._painted.voxels, *named])
+
+    def classes_of(self, values: Iterable[int]) -> tuple[LabelClass, ...]:
+        """Return the classes of ``values``, as far as they can be classes."""
+        layer = self.layer
         if layer is None:
             return ()
         named = structures_of(layer)
-        values = sorted({*(v for v in self._painted.voxels if 0 < v <= 65535), *(v for v in named if v > 0)})
         return tuple(
             LabelClass(
                 value=value,
                 name=named[value].name if value in named else f"label {value}",
                 colour=colour_of(layer, value),
             )
-            for value in values
+            for value in sorted({value for value in values if 0 < value <= LARGEST})
         )
 
     def classes(self) -> tuple[LabelClass, ...]:

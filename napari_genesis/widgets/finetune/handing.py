@@ -38,7 +38,8 @@ class Pair:
 def prepare_run(pair: Pair, run: Path, control: Control) -> Iterator[Event]:
     """Make files of ``pair`` in the folder of a new run; what comes to nothing leaves no folder.
 
-    The last event's result holds ``data``: the fields of :class:`TargetData` that name the files.
+    The last event's result holds ``data``, the fields of :class:`TargetData` that name the files, and the painted
+    ``values``.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def prepare_run(pair: Pair, run: Path, control: Control) -> Iterator[Event]:
     done = False
     try:
         yield Started(what="hand over", total=len(pair.channels) + 1, unit="file")
-        yield from _stop_if_empty(pair.labels)
+        values = _values(pair.labels)
         images: list[str] = []
         for index, channel in enumerate(pair.channels):
             if control() == "stop":
@@ -62,7 +63,7 @@ def prepare_run(pair: Pair, run: Path, control: Control) -> Iterator[Event]:
             yield Stepped(step=index + 1, total=len(pair.channels) + 1)
         written = _write_labels(pair, run, 1)
         done = True
-        yield Finished(result={"data": _named(pair, images, written)})
+        yield Finished(result={"data": _named(pair, images, written), "values": values})
     finally:
         if not done:
             shutil.rmtree(run, ignore_errors=True)
@@ -83,7 +84,7 @@ def prepare_labels(pair: Pair, run: Path, control: Control) -> Iterator[Event]:
     from genesis3d.io import read_volume
 
     yield Started(what="hand over", total=1, unit="file")
-    yield from _stop_if_empty(pair.labels)
+    _values(pair.labels)
     before = label_files(run)
     if before:
         last = read_volume(before[-1]).canonical()
@@ -109,10 +110,14 @@ def next_labels(run: Path) -> int:
     return int(files[-1].name[-10:-7]) + 1 if files else 1
 
 
-def _stop_if_empty(labels: Volume) -> Iterator[Event]:
-    if not any(bool(plane.any()) for plane in labels.data[0]):
+def _values(labels: Volume) -> list[int]:
+    """Return the painted values; raises ScanError when there are none."""
+    found: set[int] = set()
+    for plane in labels.data[0]:
+        found.update(int(value) for value in np.unique(plane[plane != 0]))
+    if not found:
         raise ScanError(f"{labels.name}: nothing is painted yet; paint a structure on a few slices, then train")
-    yield from ()
+    return sorted(found)
 
 
 def _handed(channel: Volume, pair: Pair, folder: Path, index: int) -> tuple[list[str], str]:

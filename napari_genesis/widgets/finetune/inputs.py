@@ -190,6 +190,7 @@ class Inputs(QTabWidget):
     def _on_labels(self, layer: Labels | None) -> None:
         self.table.show_layer(layer)
         self.painted = Painted()
+        self.summary.setText(self._said(self.painted))
         self.watch.follow(layer)
         self._tell()
 

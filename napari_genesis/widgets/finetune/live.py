@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["LiveOverlay", "Slab", "array_box", "place_looked_at", "reading"]
 
 MOVED_MS = 120  # after the slice changed: a drag of the slider asks once
-THICKNESS = 2  # of the outlines, in pixels
+THICKNESS = 1  # of the outlines, in voxels
 
 
 @dataclass(frozen=True, eq=False)

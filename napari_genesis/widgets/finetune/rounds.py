@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from genesis3d.workflows.finetune_config import FinetuneConfig
 from qtpy.compat import isalive
 
 from genesis3d.errors import GenesisError
 from genesis3d.training.rundir import RunDir
+from genesis3d.workflows.finetune_config import FinetuneConfig
 from napari_genesis.run_files import write_config
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def begin_prepared(run: Path, config: FinetuneConfig, dock_ref: ref[Any], state:
     if dock is None or state.state != "finished":
         return
     try:
-        write_config(run, config.replaced(data=config.data.replaced(**state.result["data"])))
+        classes = dock.data.table.classes_of(state.result["values"])
+        write_config(run, config.replaced(data=config.data.replaced(classes=classes, **state.result["data"])))
     except (OSError, GenesisError) as error:
         shutil.rmtree(run, ignore_errors=True)
         dock.show_error(f"the run could not be written: {error}")

@@ -19,6 +19,8 @@ from qtpy.QtWidgets import (
 )
 
 from genesis3d.errors import GenesisError
+from napari_genesis.widgets.model_dialogs import ImportDialog
+from napari_genesis.widgets.model_entries import suggested_name
 
 if TYPE_CHECKING:
     from genesis3d.networks.card import ModelCard
@@ -73,11 +75,12 @@ class VersionList(QWidget):
 
     Signals
     -------
-    applied(object), added(object) : the :class:`Path` of the version to show on the scan, or to put into the library
+    applied(object) : the :class:`Path` of the version to show on the scan
+    added(str) : the name under which a version entered the library
     """
 
     applied = Signal(object)
-    added = Signal(object)
+    added = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -98,7 +101,7 @@ class VersionList(QWidget):
         self.apply_button.clicked.connect(self._apply)
         self.add_button = QPushButton("Add to library…", objectName="version-add", enabled=False)
         self.add_button.setToolTip("under a name of yours, for the Segment dock and for other trainings")
-        self.add_button.clicked.connect(self._add)
+        self.add_button.clicked.connect(self.add_to_library)
         row = QGridLayout()
         row.addWidget(self.apply_button, 0, 0)
         row.addWidget(self.add_button, 0, 1)
@@ -154,10 +157,17 @@ class VersionList(QWidget):
         if version is not None:
             self.applied.emit(version.path)
 
-    def _add(self, *_: object) -> None:
+    def add_to_library(self, *_: object) -> ImportDialog | None:
+        """Open the dialog that puts the selected version into the library under a name."""
         version = self.selected()
-        if version is not None:
-            self.added.emit(version.path)
+        if version is None or self._run is None:
+            return None
+        dialog = ImportDialog(self)
+        dialog.name.setText(suggested_name(self._run))
+        dialog.set_file(str(version.path))
+        dialog.made.connect(self.added)
+        dialog.show()
+        return dialog
 
 
 def _cells(version: Version, names: list[str]) -> list[str]:

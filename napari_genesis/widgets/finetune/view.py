@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from genesis3d.events import Sampled, Started, Stepped
 from napari_genesis.jobs import JobState, RunFollower
@@ -47,7 +47,7 @@ class TuningView(QWidget):
         self.live_box = QCheckBox("live prediction on the slice", objectName="live-box", checked=True)
         self.live_box.setToolTip("outlines of what the network finds on the slice looked at, renewed as it learns")
         self.live_box.toggled.connect(self.overlay.set_wanted)
-        self.over_paint = QCheckBox("also where I painted", objectName="over-paint")
+        self.over_paint = QCheckBox("over my paint", objectName="over-paint")
         self.over_paint.setToolTip("else the prediction fills only what is not painted")
         self.take_button = QPushButton("Use prediction as labels", objectName="take-prediction", enabled=False)
         self.take_button.setToolTip("copy it into the labels layer, to be corrected there; Ctrl+Z takes it back")
@@ -59,15 +59,15 @@ class TuningView(QWidget):
         self.plot = CurvePlot(viewer.theme)
         self.dice = DicePlot(viewer.theme)
         self.log_fold = LogFold()
-        grid = QGridLayout()
-        grid.addWidget(self.live_box, 0, 0)
-        grid.addWidget(self.over_paint, 0, 1)
-        grid.addWidget(self.take_button, 1, 0)
-        grid.addWidget(self.continue_button, 1, 1)
+        row = QHBoxLayout()
+        row.addWidget(self.take_button, 1)
+        row.addWidget(self.over_paint)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.note)
-        layout.addLayout(grid)
+        layout.addWidget(self.live_box)
+        layout.addLayout(row)
+        layout.addWidget(self.continue_button)
         for widget in (self.dice, self.plot, self.log_fold):
             layout.addWidget(widget)
         self.hide()  # until there is something to show
