@@ -26,8 +26,6 @@ __all__ = ["LabelledSampler", "TargetSampling", "fitting_patch"]
 Triple = tuple[int, int, int]
 # Voxels of a class (and of the labelled whole) that a case keeps as places to draw around.
 _KEPT = 20_000
-# Voxels of a sub-volume that is fitted to the scans; as the papers' 64x64x32.
-_VOXELS = 32 * 64 * 64
 _LEAST = 16
 
 
@@ -36,6 +34,9 @@ class TargetSampling(Config):
 
     patch: Triple | None = Field(
         None, description="sub-volume (D, H, W) in voxels; None: that of the starting model, else fitted to the scans"
+    )
+    voxels: int = Field(
+        32 * 64 * 64, ge=4096, le=2**27, description="about so many voxels has a sub-volume that is fitted to the scans"
     )
     foreground: float = Field(
         0.6, ge=0, le=1, description="share of the sub-volumes that lie around a labelled structure"
@@ -58,15 +59,16 @@ class TargetSampling(Config):
         return value
 
 
-def fitting_patch(shape: Sequence[float], spacing: Sequence[float], stride: int = 8) -> Triple:
+def fitting_patch(shape: Sequence[float], spacing: Sequence[float], voxels: int, stride: int = 8) -> Triple:
     """Return a sub-volume (D, H, W) for scans of the typical ``shape`` and ``spacing`` in mm.
 
-    The whole scan where it is small, else about 131,000 voxels that reach equally far in millimetres; all sizes are
-    multiples of ``stride``, and one is at least twice that.
+    The whole scan where it is small, else at most ``voxels`` that reach equally far in millimetres; all sizes are
+    multiples of ``stride``, and at least 16.
     """
-    size = [max(_LEAST, -(-int(n) // stride) * stride) for n in shape]
-    while np.prod(size) > _VOXELS:
-        longest = max((a for a in range(3) if size[a] > _LEAST), key=lambda a: size[a] * spacing[a])
+    least = -(-_LEAST // stride) * stride
+    size = [max(least, -(-int(n) // stride) * stride) for n in shape]
+    while np.prod(size) > voxels and max(size) > least:
+        longest = max((a for a in range(3) if size[a] > least), key=lambda a: size[a] * spacing[a])
         size[longest] -= stride
     return size[0], size[1], size[2]
 

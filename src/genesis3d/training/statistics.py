@@ -33,7 +33,8 @@ def measure_statistics(
 ) -> None:
     """Set the running mean and variance of all batch normalisations to those over fixed training sub-volumes.
 
-    There are ``windows`` of them (None: :data:`WINDOWS`).  They are computed ``size`` at a time, as in training (None: a batch), so that they fit the same memory.
+    There are ``windows`` of them (None: :data:`WINDOWS`), computed ``size`` at a time, as in training (None: a batch),
+    so that they fit the same memory.
     Nothing else of ``task`` changes, and the result does not depend on the averages so far: a resumed run stays exact.
     """
     import torch

@@ -1,4 +1,4 @@
-"""The models that a run had reached before it was trained on: kept, with their figures, to be compared and gone back to.
+"""The models that a run had reached before it was trained on: kept, with their figures, to be compared.
 
 ``versions.json`` lists them; the files are ``checkpoints/version-NNN.safetensors``.
 """

@@ -111,7 +111,7 @@ FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
     "default": FinetuneConfig(minutes=30),
     # To be looked at while it trains: a small network, no self-test, few measurements.
     "quick": FinetuneConfig(
-        minutes=3, network=_SMALL, precision="32", validation=TargetValidation(windows=8, every=100),
+        minutes=3, network=_SMALL, precision="32", sampling=TargetSampling(voxels=40_000), validation=TargetValidation(windows=8, every=100),
         optimiser=OptimiserSettings(lr=2e-3, warmup=20), averaging=AveragingSettings(decay=0.98),
         keep=KeepSettings(samples_every=500),
     ),

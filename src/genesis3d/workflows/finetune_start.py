@@ -82,7 +82,7 @@ def resolved(config: FinetuneConfig, loaded: LabelledCases, *, begun: bool) -> F
     if patch is None:
         shape = np.median([volume.geometry.shape for volume in loaded.volumes], axis=0)
         spacing = np.median([volume.geometry.spacing for volume in loaded.volumes], axis=0)
-        patch = fitting_patch(shape, spacing, network.stride)
+        patch = fitting_patch(shape, spacing, config.sampling.voxels, network.stride)
     network.check((channels, *patch))
     data = config.data.replaced(
         classes=config.data.classes or loaded.classes, intensity=config.data.intensity or loaded.intensity
