@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
@@ -154,6 +155,8 @@ class Inputs(QTabWidget):
     def close_inputs(self) -> None:
         """Let go of the layers."""
         self.watch.close_watch()
+        for emitter in self._emitters():
+            emitter.disconnect(self._on_scans)
         self.table.show_layer(None)
 
     def _layers_page(self) -> QWidget:
@@ -175,7 +178,8 @@ class Inputs(QTabWidget):
     def _connect(self) -> None:
         self.new_button.clicked.connect(self.make_labels)
         self.labels.changed.connect(self._on_labels)
-        self.scans.changed.connect(self._on_scans)
+        for emitter in self._emitters():
+            emitter.connect(self._on_scans)
         for signal in (self.scans.changed, self.second.changed, self.currentChanged, self.folders.changed,
                        self.unpainted.currentIndexChanged, self.table.renamed):  # fmt: skip
             signal.connect(self._tell)
@@ -183,9 +187,13 @@ class Inputs(QTabWidget):
         self.watch.counted.connect(self._on_counted)
         self.watch.started.connect(self.started)
 
-    def _on_scans(self, *_: object) -> None:
+    def _emitters(self) -> list[Any]:
+        return [self._viewer.layers.events.inserted, self._viewer.layers.events.removed]
+
+    def _on_scans(self, event: Any = None) -> None:
         """Offer a second channel where there is a second scan."""
-        self.rows.setRowVisible(self.second, len(self.second.layers()) > 1)
+        if isalive(self):
+            self.rows.setRowVisible(self.second, len(self.second.layers()) > 1)
 
     def _on_labels(self, layer: Labels | None) -> None:
         self.table.show_layer(layer)
