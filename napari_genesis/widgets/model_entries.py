@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from genesis3d.errors import ModelError
 from genesis3d.networks.describe import card_rows, scans_line
 from genesis3d.networks.library import SUFFIX, Library
-from genesis3d.networks.model_file import read_card
+from genesis3d.networks.model_file import model_path, read_card
 from genesis3d.training.rundir import list_runs
 
 if TYPE_CHECKING:
     from genesis3d.networks.card import ModelCard
 
-__all__ = ["Entry", "card_page", "describe_card", "list_entries", "model_name", "suggested_name"]
+__all__ = ["Entry", "card_page", "describe_card", "list_entries", "model_name", "purpose_of",
+           "suggested_name"]  # fmt: skip
 
 LINK = "#5c8df6"  # reads on dark and on light
 SHIPPED, OWN, RUNS, FILES = "Ready to use", "Your library", "Runs", "Files"
@@ -40,11 +41,29 @@ class Entry:
         return self.section == OWN
 
 
-def list_entries(runs: Path, files: Sequence[str]) -> list[Entry]:
-    """Return the models of the library, the runs in ``runs`` that have weights, and those of ``files`` still there."""
+def list_entries(runs: Path, files: Sequence[str], purpose: str | None = None) -> list[Entry]:
+    """Return the models of the library, the runs in ``runs`` that have weights, and those of ``files`` still there.
+
+    With ``purpose`` (restoration, segmentation, ...) those made for another are left out.
+    """
+    entries = _all_entries(runs, files)
+    return entries if purpose is None else [each for each in entries if purpose_of(each.path) in (purpose, None)]
+
+
+def purpose_of(path: Path) -> str | None:
+    """Return what the model of a file or run is for; None when it cannot be read."""
+    try:
+        file = model_path(path)
+        state = file.stat()
+    except (OSError, ModelError):
+        return None
+    return _card_purpose(file, state.st_mtime_ns, state.st_size)
+
+
+def _all_entries(runs: Path, files: Sequence[str]) -> list[Entry]:
     found = []
     for name, path, shipped in Library().files():
-        label = name if _readable(path) else f"{name} (cannot be read)"
+        label = name if purpose_of(path) is not None else f"{name} (cannot be read)"
         found.append(Entry(label, path, SHIPPED if shipped else OWN, name))
     found += [Entry(run.path.name, run.path, RUNS, str(run.path)) for run in list_runs(runs) if _has_weights(run.path)]
     known = {entry.path for entry in found}
@@ -72,8 +91,12 @@ def describe_card(card: ModelCard) -> str:
         facts.append(f"{card.step:,} steps")
     if "ratio" in card.metrics and card.metrics.get("measured_at_step", card.step) == card.step:
         facts.append(f"error {card.metrics['ratio']:.2f} of a constant's")
+    if "dice" in card.metrics:
+        facts.append(f"Dice {card.metrics['dice']:.2f} on held-out scans")
+    names = ", ".join(each.name for each in card.classes[1:])
+    finds = f"finds {names}" if names else ""
     licence = card.licence if len(card.licence) <= 60 else f"{card.licence[:59].rstrip()}…"
-    return "\n".join(line for line in (" · ".join(facts), scans_line(card), licence) if line)
+    return "\n".join(line for line in (finds, " · ".join(facts), scans_line(card), licence) if line)
 
 
 def card_page(card: ModelCard, path: Path) -> str:
@@ -87,22 +110,13 @@ def _html(text: str) -> str:
     return re.sub(r"(https?://[^\s<>()]+[^\s<>().,;])", link, escape(text)).replace("\n", "<br>")
 
 
-def _readable(path: Path) -> bool:
-    try:
-        state = path.stat()
-    except OSError:
-        return False
-    return _card_reads(path, state.st_mtime_ns, state.st_size)
-
-
 @lru_cache(maxsize=512)
-def _card_reads(path: Path, _changed: int, _size: int) -> bool:
-    """Whether a file has a whole card: asked of each version of a file once, for the list is read every few seconds."""
+def _card_purpose(path: Path, _changed: int, _size: int) -> str | None:
+    """The purpose in a file's card: asked of each version of a file once, for the list is read every few seconds."""
     try:
-        read_card(path)
+        return read_card(path).purpose
     except ModelError:
-        return False
-    return True
+        return None
 
 
 def _has_weights(run: Path) -> bool:

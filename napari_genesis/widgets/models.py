@@ -22,7 +22,7 @@ from napari_genesis.layers import volume_from_layer
 from napari_genesis.widgets.model_card import CardPanel
 from napari_genesis.widgets.model_combo import OPEN, ModelCombo
 from napari_genesis.widgets.model_dialogs import ExportDialog, ImportDialog
-from napari_genesis.widgets.model_entries import Entry, describe_card, list_entries, model_name
+from napari_genesis.widgets.model_entries import Entry, describe_card, list_entries, model_name, purpose_of
 from napari_genesis.widgets.parts import show_page, theme_kind
 from napari_genesis.widgets.shared import Store, runs_folder
 
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["ModelPicker", "describe_card", "model_name"]
 
 EMPTY = "No model yet: pre-train one in the Pre-train dock, or open a model file."
+NONE_YET = {
+    "segmentation": "No segmentation model yet: fine-tune one on labels of yours, or open a model file. Models that "
+    "restore scans, such as those that ship, name no structures; fine-tuning begins with one of them."
+}
+DOES = {"restoration": "restores scans", "segmentation": "segments scans", "classification": "classifies scans"}
 OPENABLE = "Models (*.safetensors)"
 MOST_FILES = 12
 REFRESH_MS = 3000
@@ -47,6 +52,7 @@ class ModelPicker(QWidget):
     ----------
     store : what the dock remembers: the model picked last
     viewer : napari's viewer, for its theme
+    purpose : offer only models for this (restoration, segmentation, ...); None: all
 
     Signals
     -------
@@ -55,9 +61,10 @@ class ModelPicker(QWidget):
 
     changed = Signal(object)
 
-    def __init__(self, store: Store, viewer: ViewerModel | None = None) -> None:
+    def __init__(self, store: Store, viewer: ViewerModel | None = None, purpose: str | None = None) -> None:
         super().__init__()
-        self._store, self._viewer = store, viewer
+        self._store, self._viewer, self._purpose = store, viewer, purpose
+        self._channels = 1
         self._files = Store("ModelPicker")
         self._entries: list[Entry] = []
         self._picked: Entry | None = None
@@ -87,20 +94,25 @@ class ModelPicker(QWidget):
             self._files.put("files", kept[:MOST_FILES])
             self.refresh()
         entry = self._find(path)
-        if entry is not None:
+        if entry is None:
+            self._explain(Path(path))
+        else:
             self._store.put("model", entry.key)
             self.combo.setCurrentIndex(self.combo.findData(entry.key))
 
-    def set_layer(self, layer: Layer | None) -> None:
-        """Say what of ``layer`` the model was not trained on, now and when another model is picked."""
-        self._layer = None if layer is None else ref(layer)
+    def set_layer(self, layer: Layer | None, channels: int = 1) -> None:
+        """Say what of ``layer`` the model was not trained on, now and when another model is picked.
+
+        ``channels``: how many such layers the scan is made of.
+        """
+        self._layer, self._channels = (None if layer is None else ref(layer)), channels
         self._say_mismatch()
 
     def refresh(self) -> None:
         """Look for models anew; the picked one stays picked while it exists."""
         if self.combo.view().isVisible():
             return
-        entries = list_entries(runs_folder(), self._files.get("files", []))
+        entries = list_entries(runs_folder(), self._files.get("files", []), self._purpose)
         if entries != self._entries or not self._filled:
             self._entries, self._filled = entries, True
             self.combo.fill(entries)
@@ -238,7 +250,7 @@ class ModelPicker(QWidget):
                 self.card = read_card(entry.path)  # the header alone: a run in progress gets better while we look
             except GenesisError as error:
                 self.error = str(error)
-        self.panel.show_card(self.card, self.path, self.error or EMPTY)
+        self.panel.show_card(self.card, self.path, self.error or NONE_YET.get(self._purpose or "", EMPTY))
         self._update()
         if before != (self._picked, self.card):
             self.changed.emit(self.path)
@@ -250,9 +262,15 @@ class ModelPicker(QWidget):
         self.menu_actions["remove"].setEnabled(entry is not None and entry.removable)
         self._say_mismatch()
 
+    def _explain(self, path: Path) -> None:
+        """Say why a model that is there is not offered."""
+        does = DOES.get(purpose_of(path) or "", "")
+        if does and self._purpose is not None:
+            self.panel.show_mismatch([f"{model_name(path)} {does}: it cannot be used here."], self._theme())
+
     def _say_mismatch(self) -> None:
         layer = None if self._layer is None else self._layer()
-        said = [] if layer is None or self.card is None else _differences(self.card, layer)
+        said = [] if layer is None or self.card is None else _differences(self.card, layer, self._channels)
         self.panel.show_mismatch(said, self._theme())
 
     def _theme(self) -> str:
@@ -270,10 +288,11 @@ class ModelPicker(QWidget):
             self.set_path(name)
 
 
-def _differences(card: ModelCard, layer: Layer) -> list[str]:
+def _differences(card: ModelCard, layer: Layer, channels: int) -> list[str]:
     if not isinstance(layer.data, np.ndarray):  # to ask a lazy array would read it
         return []
     try:
-        return mismatches(card, volume_from_layer(layer))
+        volume = volume_from_layer(layer)
+        return mismatches(card, volume.with_data(np.broadcast_to(volume.data, (channels, *volume.data.shape[1:]))))
     except GenesisError:  # said when the work begins
         return []

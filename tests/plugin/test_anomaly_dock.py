@@ -139,7 +139,7 @@ def test_a_row_goes_to_its_region_and_a_click_marks_its_row(dock: AnomalyDock, v
     event = SimpleNamespace(
         type="mouse_press", position=viewer.dims.point, view_direction=None, dims_displayed=list(viewer.dims.displayed)
     )
-    click = dock.panel._on_mouse(viewer, event)
+    click = dock.panel._clicks.on_mouse(viewer, event)
     next(click)
     event.type = "mouse_release"
     with pytest.raises(StopIteration):

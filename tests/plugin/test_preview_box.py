@@ -15,9 +15,9 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
-from napari_genesis.widgets.preview import box as preview_box
-from napari_genesis.widgets.preview.box import Grid, ScanBox
-from napari_genesis.widgets.preview.box_draw import LAYER_NAME, LayerBox, edges_2d, edges_3d
+from napari_genesis.widgets import box as preview_box
+from napari_genesis.widgets.box import Grid, ScanBox
+from napari_genesis.widgets.box_draw import LAYER_NAME, LayerBox, edges_2d, edges_3d
 
 SHAPE = (20, 60, 80)
 SPACING = np.array([2.5, 1.0, 1.0])

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QSizePolicy
+from qtpy.QtWidgets import QCheckBox, QFileDialog
 
 from genesis3d.errors import GenesisError
 from genesis3d.workflows.anomaly import AnomalySettings
 from napari_genesis.forms import ConfigForm
+from napari_genesis.guessing import likely_device, rounded
 from napari_genesis.jobs import JobState, ThreadJob
 from napari_genesis.layers import volume_from_layer
 from napari_genesis.widgets.anomaly.layers import MapLayers
 from napari_genesis.widgets.anomaly.results import ResultPanel
-from napari_genesis.widgets.anomaly.work import Request, guess_seconds, likely_device, mapping, saving, work_of
+from napari_genesis.widgets.anomaly.work import Request, guess_seconds, mapping, saving, work_of
 from napari_genesis.widgets.models import ModelPicker, model_name
+from napari_genesis.widgets.saying import Resized, say
 from napari_genesis.widgets.shell import Dock, duration
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class AnomalyDock(Dock):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self.models = ModelPicker(self.store, self.viewer)
+        self.models = ModelPicker(self.store, self.viewer, "restoration")
         self.layer_picker = self.picker()
         self.lungs_picker = self.picker(kinds=("labels",), optional=FOUND)
         self.form = ConfigForm(AnomalySettings, SHOWN, value=self._remembered())
@@ -61,7 +62,7 @@ class AnomalyDock(Dock):
         self._named: tuple[str, str] = ("", "")
         self._maps: list[tuple[tuple[str, str], MapLayers]] = []
         self._like: Any = None
-        self.primary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        Resized(self.primary, self._describe)
         self._connect()
         self._describe()
 
@@ -146,12 +147,6 @@ class AnomalyDock(Dock):
             self._request = self._like = None
         super().shutdown()
 
-    def resizeEvent(self, event: Any) -> None:  # Qt's name
-        """The button's words depend on its room."""
-        super().resizeEvent(event)
-        if not self.running and not self.closed:
-            QTimer.singleShot(0, self._describe)  # the button itself takes its new size only afterwards
-
     def _connect(self) -> None:
         for signal in (self.models.changed, self.layer_picker.changed, self.lungs_picker.changed):
             signal.connect(self._describe)
@@ -222,21 +217,7 @@ class AnomalyDock(Dock):
         speed = self.store.get(f"speed {device}")
         part = in_hu or self.lungs_picker.layer is not None
         seconds = guess_seconds(card, shape, self.config, speed, part)
-        self._say(f"Map {{}} ({size})", layer.name, f"on {device.upper()}, about {duration(_rounded(seconds))}")
-
-    def _say(self, what: str, name: str, where: str) -> None:
-        """Put a sentence on the button: in one line where it fits, else in two, the scan's name shortened at need."""
-        metrics = self.primary.fontMetrics()
-        room = int(0.9 * self.primary.width()) - 16  # the theme's button text is bolder than its metrics
-        line = f"{what.format(name)} {where}"
-        if metrics.horizontalAdvance(line) > room:
-            spare = max(60, room - metrics.horizontalAdvance(what.format("")))
-            short = metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, spare)
-            self.primary.setMinimumHeight(2 * metrics.height() + 14)
-            self.set_primary(f"{what.format(short)}\n{where}", why=line)
-        else:
-            self.primary.setMinimumHeight(32)
-            self.set_primary(line, why=line)
+        say(self, f"Map {{}} ({size})", layer.name, f"on {device.upper()}, about {duration(rounded(seconds))}")
 
     def _learn_speed(self, request: Request, state: JobState) -> None:
         """Remember how fast this machine was, for the next guess."""
@@ -257,9 +238,3 @@ class AnomalyDock(Dock):
         name, _kind = QFileDialog.getSaveFileName(self, "Export the regions", "regions.csv", "CSV (*.csv)")
         if name:
             self.export(name)
-
-
-def _rounded(seconds: float) -> float:
-    """A guess has no odd seconds: 10 s steps below a minute, half minutes above."""
-    step = 10 if seconds < 60 else 30
-    return max(step, round(seconds / step) * step)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 from superqt import QLabeledDoubleSlider
 
 from napari_genesis.jobs import JobState, ThreadJob, close_jobs, close_with
-from napari_genesis.layers import view_point, volume_from_layer
+from napari_genesis.layers import volume_from_layer
 from napari_genesis.widgets.anomaly.regions import MOST_ROWS, RegionTable
 from napari_genesis.widgets.anomaly.work import refining
+from napari_genesis.widgets.finding import Clicks, go_to
 from napari_genesis.widgets.parts import form_layout
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class ResultPanel(QWidget):
             timer.setInterval(after)
         self._settle.timeout.connect(self.refine)
         self._edit.timeout.connect(self.refine)
-        viewer.mouse_drag_callbacks.append(self._on_mouse)
+        self._clicks = Clicks(viewer, self._regions, self._on_click)
         close_with(self, self._jobs)
         self.hide()
 
@@ -129,8 +128,7 @@ class ResultPanel(QWidget):
         self._edit.stop()
         close_jobs(self._jobs)
         self._forget_lungs()
-        with suppress(ValueError):
-            self.viewer.mouse_drag_callbacks.remove(self._on_mouse)
+        self._clicks.close()
         self.result = self.layers = None
 
     def _build(self) -> None:
@@ -209,35 +207,17 @@ class ResultPanel(QWidget):
         plural = "" if count == 1 else "s"
         self.summary.setText(f"<b>{flagged:.1f} mL, {share:.1f} % of the lungs</b> in {count} region{plural}{shown}")
 
+    def _regions(self) -> Layer | None:
+        return None if self.layers is None else self.layers.layer("regions")
+
     def _go_to(self, found: FoundRegion) -> None:
         """Bring viewer and camera to a region, into the voxel nearest to its middle."""
-        layer = None if self.layers is None else self.layers.layer("regions")
-        if layer is None or self.result is None:
-            return
-        point = view_point(layer, self.result.labels.geometry.to_world(found.region.centre))
-        dims = self.viewer.dims
-        first = dims.ndim - 3
-        dims.set_point(range(first, dims.ndim), tuple(float(v) for v in point))
-        shown = [axis - first for axis in dims.displayed[-3:] if axis >= first]
-        centre = np.asarray(self.viewer.scene.camera.center, dtype=float)
-        centre[-len(shown) :] = [point[axis] for axis in shown]
-        self.viewer.scene.camera.center = tuple(centre)
+        layer = self._regions()
+        if layer is not None and self.result is not None:
+            go_to(self.viewer, layer, self.result.labels.geometry.to_world(found.region.centre))
 
-    def _on_mouse(self, viewer: ViewerModel, event: Any) -> Any:
-        """A click on a region marks its row; a drag is napari's."""
-        yield
-        dragged = False
-        while event.type == "mouse_move":
-            dragged = True
-            yield
-        layer = None if self.layers is None or not isalive(self) else self.layers.layer("regions")
-        if dragged or layer is None or not layer.visible:
-            return
-        value = layer.get_value(
-            event.position, view_direction=event.view_direction, dims_displayed=event.dims_displayed, world=True
-        )
-        if value:
-            self.table.choose(int(value))
+    def _on_click(self, value: int, _position: Any) -> None:
+        self.table.choose(value)
 
     def _forget_lungs(self) -> None:
         layer, self._watched = self._watched, None

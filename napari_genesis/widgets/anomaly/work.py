@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,19 +9,17 @@ from typing import TYPE_CHECKING
 
 from genesis3d.events import Control, Event, Finished
 from genesis3d.inference.windows import plan_windows
+from napari_genesis.guessing import USUAL_SPEED, likely_device, work_a_voxel
 
 if TYPE_CHECKING:
     from genesis3d.networks.card import ModelCard
     from genesis3d.volume import Volume
     from genesis3d.workflows.anomaly import AnomalyMap, AnomalySettings
 
-__all__ = ["Request", "guess_seconds", "likely_device", "mapping", "refining", "saving", "work_of"]
+__all__ = ["Request", "guess_seconds", "mapping", "refining", "saving", "work_of"]
 
 Work = Callable[[Control], Iterator[Event]]
 
-# of the published 3D U-Net: multiplications a voxel and parameters; other widths go with the square, as parameters do
-MACS, PARAMETERS = 0.93e6, 19.07e6
-USUAL_SPEED = {"cpu": 2.5e10, "gpu": 5e12}  # multiplications a second, until a first map tells
 LUNG_SHARE = 0.45  # of a chest scan's windows that hold lung
 
 
@@ -95,21 +91,11 @@ def saving(result: AnomalyMap, folder: Path) -> Work:
     return work
 
 
-def likely_device(wanted: str = "auto") -> str:
-    """Return ``cpu`` or ``gpu``, without loading torch for the answer."""
-    if wanted != "auto":
-        return "cpu" if wanted == "cpu" else "gpu"
-    torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "cuda"):
-        return "gpu" if torch.cuda.is_available() else "cpu"
-    return "gpu" if os.path.exists("/dev/nvidia0") else "cpu"
-
-
 def work_of(card: ModelCard, shape: tuple[int, ...], settings: AnomalySettings) -> float:
     """Return the multiplications of restoring all of a scan of ``shape`` (D, H, W)."""
     size = settings.window or card.patch or (32, 64, 64)
     windows = len(plan_windows(shape, size, settings.overlap).starts)
-    return windows * float(size[0] * size[1] * size[2]) * MACS * card.network.parameters() / PARAMETERS
+    return windows * float(size[0] * size[1] * size[2]) * work_a_voxel(card)
 
 
 def guess_seconds(

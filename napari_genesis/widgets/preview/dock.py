@@ -13,8 +13,8 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from genesis3d.rng import Address
 from genesis3d.transforms import chain_preset
+from napari_genesis.widgets.box import Grid, ScanBox
 from napari_genesis.widgets.preview import model
-from napari_genesis.widgets.preview.box import Grid, ScanBox
 from napari_genesis.widgets.preview.engine import Resolver
 from napari_genesis.widgets.preview.face import CHAIN, SIZE, PreviewFace, collect_soon
 from napari_genesis.widgets.preview.scan import LayerScan, refusal

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from genesis3d.errors import GenesisError, ScanError
 from genesis3d.intensity import Scale, default_intensity
-from napari_genesis.layers import patient_point, view_point, volume_from_layer
-from napari_genesis.widgets.preview.box import Grid
+from napari_genesis.layers import volume_from_layer
+from napari_genesis.widgets.box import Grid, layer_grid
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -119,7 +118,7 @@ class LayerScan(QObject):
         except GenesisError as error:
             self.error = str(error)
             return
-        self.volume, self.grid = volume, _grid(self.layer, volume)
+        self.volume, self.grid = volume, layer_grid(self.layer, volume)
 
     def _on_layer(self, event: Any = None) -> None:
         self._read()
@@ -127,15 +126,3 @@ class LayerScan(QObject):
 
     def _on_contrast(self, event: Any = None) -> None:
         self.contrast.emit()
-
-
-def _grid(layer: Layer, volume: Volume) -> Grid:
-    geometry = volume.geometry
-
-    def to_view(index: Any) -> Any:
-        return view_point(layer, geometry.to_world(np.asarray(index, dtype=np.float64)))
-
-    def to_index(view: Any) -> Any:
-        return geometry.to_index(patient_point(layer, view))
-
-    return Grid(geometry.shape, to_view, to_index)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -18,8 +18,12 @@ from genesis3d.rng import Address
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from genesis3d.data.classified import ClassifiedCases
     from genesis3d.data.slabs import Slab
     from genesis3d.data.targets import LabelledCases
+
+    Cases: TypeAlias = LabelledCases | ClassifiedCases
+    C = TypeVar("C", LabelledCases, ClassifiedCases)
 
 __all__ = ["Split", "SplitSettings", "patient_of", "read_patients", "read_split", "split", "write_split"]
 
@@ -77,32 +81,37 @@ class Split:
     slab: Slab | None = None
     names: dict[str, list[str]] = field(default_factory=dict)
 
-    def parts(self, cases: LabelledCases) -> tuple[LabelledCases, LabelledCases]:
+    def parts(self, cases: C) -> tuple[C, C]:
         """Return the cases to train on and those held out.
 
         Of a single case both hold the whole scan, and each has 255 (unlabelled) where the labels are the other's.
         """
-        training, held_out = cases.subset(self.training), cases.subset(self.held_out)
-        if self.slab is not None:
-            return self.slab.without(training), self.slab.only(held_out)
-        return training, held_out
+        from genesis3d.data.targets import LabelledCases
+
+        if self.slab is not None and isinstance(cases, LabelledCases):
+            return self.slab.without(cases), self.slab.only(cases)
+        return cases.subset(self.training), cases.subset(self.held_out)
 
 
-def split(cases: LabelledCases, settings: SplitSettings) -> Split:
-    """Split ``cases`` as ``settings`` say; a patient is never on both sides, except where a file says so.
+def split(cases: Cases, settings: SplitSettings) -> Split:
+    """Split labelled or classified ``cases`` as ``settings`` say.
+
+    A patient is never on both sides, except where names or a file say so.
 
     Raises
     ------
     ConfigError
         For a name that no case has, or when no case would be left to train on.
     """
+    from genesis3d.data.targets import LabelledCases
+
     missing = 0
     if settings.file:
         held, rest, missing = _of_file(cases, settings)
     elif settings.names:
         held = _named(cases, settings)
         rest = [i for i in range(len(cases)) if i not in set(held)]
-    elif len(cases) == 1:
+    elif len(cases) == 1 and isinstance(cases, LabelledCases):
         return _slab(cases, settings)
     else:
         held = _drawn(cases.patients, settings)
@@ -184,7 +193,7 @@ def patient_of(name: str, folder: str, settings: SplitSettings, known: Mapping[s
     return blake2b(f"napari-genesis|{patient}".encode(), digest_size=8).hexdigest()
 
 
-def _of_file(cases: LabelledCases, settings: SplitSettings) -> tuple[list[int], list[int], int]:
+def _of_file(cases: Cases, settings: SplitSettings) -> tuple[list[int], list[int], int]:
     """Return held-out and training cases, and how many named ones are not there (they could not be read)."""
     index = {case.name: i for i, case in enumerate(cases.cases)}
     sides = [[_bare(name) for name in side] for side in read_split(str(settings.file), settings.fold)]
@@ -194,7 +203,7 @@ def _of_file(cases: LabelledCases, settings: SplitSettings) -> tuple[list[int], 
     return sorted(set(held)), sorted(set(train)), sum(name not in index for side in sides for name in side)
 
 
-def _named(cases: LabelledCases, settings: SplitSettings) -> list[int]:
+def _named(cases: Cases, settings: SplitSettings) -> list[int]:
     index = {case.name: i for i, case in enumerate(cases.cases)}
     unknown = [name for name in settings.names if name not in index]
     if unknown:
@@ -230,7 +239,7 @@ def _used(rest: list[int], settings: SplitSettings) -> list[int]:
     return sorted(rest[i] for i in order[:count])
 
 
-def _words(cases: LabelledCases, held: list[int], rest: list[int], used: list[int]) -> str:
+def _words(cases: Cases, held: list[int], rest: list[int], used: list[int]) -> str:
     names = ", ".join(cases.cases[i].name for i in held[:NAMED])
     more = f" and {len(held) - NAMED} more" if len(held) > NAMED else ""
     how = f"{len(held)} of {len(cases)} cases: {names}{more}" if held else "nothing"

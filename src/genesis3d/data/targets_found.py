@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genesis3d.data.cases import Case, find_cases
-from genesis3d.data.channels import Group, grouped
+from genesis3d.data.channels import grouped
+from genesis3d.data.matching import apart, label_files, matched, numbered, stem_of
 from genesis3d.data.splits import patient_of, read_patients
 from genesis3d.errors import ConfigError, ScanError
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Found", "TargetCase", "checked", "find_targets", "found_in"]
 
 FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
-CHANNEL = re.compile(r"_\d{4}$")
-SEPARATORS = "_-. "
-LABELS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 
 
 @dataclass(frozen=True)
@@ -56,12 +53,6 @@ class Found(list[TargetCase]):
         self.known: tuple[LabelClass, ...] = ()
         self.ignore: int | None = None
         self.modality: str | None = None
-
-
-@dataclass(frozen=True)
-class _LabelFile:
-    path: Path
-    stem: str
 
 
 @dataclass(frozen=True)
@@ -143,8 +134,8 @@ def _explicit(paths: Sequence[str]) -> bool:
 def _in_parallel(images: Sequence[str], labels: Sequence[str]) -> tuple[list[_Pair], list[str]]:
     """Pair two lists of files: by name where the names are the same, else in their order."""
     said: list[str] = []
-    at = {_stem(Path(label)): label for label in labels}
-    stems = [_stem(Path(image)) for image in images]
+    at = {stem_of(Path(label)): label for label in labels}
+    stems = [stem_of(Path(image)) for image in images]
     same = len(at) == len(labels) and set(at) == set(stems)
     pairs: list[_Pair] = []
     for image, label in zip(images, [at[stem] for stem in stems] if same else labels, strict=True):
@@ -161,14 +152,14 @@ def _in_parallel(images: Sequence[str], labels: Sequence[str]) -> tuple[list[_Pa
 
 
 def _by_name(images: Sequence[str], labels: Sequence[str], data: TargetData) -> tuple[list[_Pair], list[str]]:
-    files = list(_label_files(labels))
+    files = list(label_files(labels))
     scans = find_cases([Path(p).expanduser() for p in images])
     said = list(scans.skipped)
-    cases, files, suffix = _apart(list(scans), files, data.label_suffix)
-    channels = data.channels or _numbered(cases, files)
+    cases, files, suffix = apart(list(scans), files, data.label_suffix)
+    channels = data.channels or numbered(cases, files)
     groups, incomplete = grouped(cases, channels)
     said += incomplete
-    chosen = _matched(groups, files, suffix)
+    chosen = matched(groups, files, suffix)
     if len(groups) == len(files) == 1:
         chosen = {0: [files[0]]}
     pairs: list[_Pair] = []
@@ -184,106 +175,6 @@ def _by_name(images: Sequence[str], labels: Sequence[str], data: TargetData) -> 
         else:
             said.append(f"{group.name} is left out: no labels are called like it")
     return pairs, said
-
-
-def _label_files(paths: Sequence[str]) -> Iterable[_LabelFile]:
-    for given in paths:
-        path = Path(given).expanduser()
-        if path.is_file():
-            yield _LabelFile(path, _stem(path))
-        elif path.is_dir():
-            for file in sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")):
-                if file.name.lower().endswith(LABELS) and file.stat().st_size and not _is_slice(file):
-                    yield _LabelFile(file, _stem(file))
-        else:
-            raise ConfigError(f"labels: {given}: no such file or folder")
-
-
-def _apart(cases: list[Case], files: list[_LabelFile], suffix: str) -> tuple[list[Case], list[_LabelFile], str]:
-    """Tell images from labels where both lie in one folder: by the end of their names."""
-    shared = {case.path for case in cases} & {str(file.path) for file in files}
-    if not shared:
-        return cases, files, suffix
-    stems = {case.name for case in cases}
-    ends = [suffix] if suffix else sorted(_ends(stems))
-    if len(ends) != 1:
-        told = f"they end in {', '.join(ends)}" if ends else "no name continues another"
-        raise ConfigError(f"labels: the images' folder holds them, too: expected label_suffix to tell them; {told}")
-    return (
-        [case for case in cases if not case.name.endswith(ends[0])],
-        [file for file in files if file.stem.endswith(ends[0])],
-        ends[0],
-    )
-
-
-def _ends(stems: set[str]) -> set[str]:
-    """Return by what names continue other names, from a separator on."""
-    found = set()
-    for stem in stems:
-        for at in (i for i, letter in enumerate(stem) if i and letter in SEPARATORS):
-            if stem[:at] in stems:
-                found.add(stem[at:])
-    return found
-
-
-def _numbered(cases: list[Case], files: list[_LabelFile]) -> tuple[str, ...]:
-    """Return the ends _0000, _0001, ... where every image has one, and no labels do."""
-    if not all(CHANNEL.search(case.name) for case in cases):
-        return ()
-    if {case.name for case in cases} & {file.stem for file in files}:
-        return ()
-    return tuple(sorted({case.name[-5:] for case in cases}))
-
-
-def _matched(groups: Sequence[Group], files: list[_LabelFile], suffix: str) -> dict[int, list[_LabelFile]]:
-    """Give each label file to the image it is called like: exactly (but for the suffix), else the longest beginning.
-
-    The folder of a DICOM file counts as its name, too.
-    """
-    index: dict[str, list[int]] = defaultdict(list)
-    for i, group in enumerate(groups):
-        index[group.name].append(i)
-    exact: dict[int, list[_LabelFile]] = defaultdict(list)
-    loose: dict[int, list[_LabelFile]] = defaultdict(list)
-    for file in files:
-        for stem in (file.stem, file.path.parent.name) if file.path.suffix.lower() == ".dcm" else (file.stem,):
-            name = stem.removesuffix(suffix)
-            begun = _begun(stem, index) if not suffix else _continued(name, index)
-            if name in index or begun:
-                for i in _same_folder(index[name if name in index else begun], groups, file):
-                    (exact if name in index else loose)[i].append(file)
-                break
-    return loose | exact
-
-
-def _same_folder(found: list[int], groups: Sequence[Group], file: _LabelFile) -> list[int]:
-    """Of images called alike, return the one whose folder is called like that of the labels."""
-    if len(found) == 1:
-        return found
-    return [i for i in found if Path(groups[i].scans[0].path or "").parent.name == file.path.parent.name]
-
-
-def _begun(stem: str, names: Mapping[str, object]) -> str:
-    """Return the longest of ``names`` that ``stem`` continues from a separator on, or nothing."""
-    ends = (i for i in range(len(stem) - 1, 0, -1) if stem[i] in SEPARATORS)
-    return next((stem[:i] for i in ends if stem[:i] in names), "")
-
-
-def _continued(stem: str, names: Mapping[str, object]) -> str:
-    """Return the one of ``names`` that continues ``stem`` from a separator on; nothing when there are several."""
-    found = [name for name in names if name.startswith(stem) and name[len(stem) :][:1] in tuple(SEPARATORS)]
-    return found[0] if len(found) == 1 else ""
-
-
-def _is_slice(file: Path) -> bool:
-    from genesis3d.io.segmentation import is_segmentation
-
-    return file.suffix.lower() == ".dcm" and not is_segmentation(file)
-
-
-def _stem(path: Path) -> str:
-    suffix = next((s for s in sorted(LABELS, key=len, reverse=True) if path.name.lower().endswith(s)), "")
-    return path.name[: len(path.name) - len(suffix)]
 
 
 def _unique(pairs: Sequence[_Pair]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,9 +18,10 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from genesis3d.inference.classes import ClassPredictor
     from genesis3d.networks.model_file import LoadedModel
 
-__all__ = ["Precision", "Predictor", "pick_device"]
+__all__ = ["Precision", "Predictor", "pick_device", "warm"]
 
 Precision = Literal["auto", "32", "bf16", "16"]
 CLOSE = 0.02  # largest mean difference in [0, 1] from float32 that a faster precision may have
@@ -108,3 +111,45 @@ class Predictor:
             return nullcontext()
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
         return torch.autocast(self.device.type, dtype=dtype)
+
+
+_WARM: list[tuple[tuple[object, ...], ClassPredictor]] = []  # at most one
+_LOCK = threading.Lock()
+
+
+def warm(model: str | Path | LoadedModel, device: str = "auto", precision: Precision = "auto") -> ClassPredictor:
+    """Return the predictor of ``model``; the last one is kept, so that a second run neither loads nor measures again.
+
+    Raises
+    ------
+    ModelError, ConfigError
+        When the model or the device cannot be used.
+    """
+    from genesis3d.inference.classes import ClassPredictor
+    from genesis3d.networks.model_file import LoadedModel, model_path, read_model
+
+    path = model.path if isinstance(model, LoadedModel) else model_path(model)
+    key = (_stamp(path), device, precision)
+    with _LOCK:
+        for known, predictor in _WARM:
+            if known == key and not predictor.stepped_down and _is(model, predictor.model):
+                return predictor
+        loaded = model if isinstance(model, LoadedModel) else read_model(path)
+        _WARM[:] = [(key, ClassPredictor(loaded, device, precision))]
+        return _WARM[0][1]
+
+
+def _stamp(path: Path) -> tuple[object, ...]:
+    """Return what changes when the file does; of a model without a file, its name alone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return path, None
+    return path.resolve(), found.st_mtime_ns, found.st_size
+
+
+def _is(model: str | Path | LoadedModel, kept: LoadedModel) -> bool:
+    """Whether ``model`` is the one that is kept, or another copy of its file."""
+    from genesis3d.networks.model_file import LoadedModel
+
+    return not isinstance(model, LoadedModel) or model is kept or (kept.path.exists() and model.card == kept.card)

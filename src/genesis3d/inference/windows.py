@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from genesis3d.events import Control, keep_running
 from genesis3d.inference.waiting import told_to_stop
+from genesis3d.inference.weights import gaussian
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Slices = tuple[slice, slice, slice]
 
-__all__ = ["Plan", "Swept", "cut", "gaussian", "plan_windows", "sweep"]
+__all__ = ["Placing", "Plan", "Swept", "Triple", "cut", "gaussian", "plan_windows", "sweep"]
 
 Triple = tuple[int, int, int]
+Placing = Literal["even", "monai"]
 Predict = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
 
 
@@ -60,15 +62,22 @@ class Swept:
 
 
 def plan_windows(
-    shape: Sequence[int], size: Sequence[int], overlap: float = 0.25, inside: NDArray[np.bool_] | None = None
+    shape: Sequence[int],
+    size: Sequence[int],
+    overlap: float = 0.25,
+    inside: NDArray[np.bool_] | None = None,
+    placing: Placing = "even",
+    box: Sequence[tuple[int, int]] | None = None,
 ) -> Plan:
     """Return the windows of ``size`` that cover a scan of ``shape``, or only what ``inside`` (D, H, W) marks.
 
-    They are spread evenly, neighbours sharing at least ``overlap`` of a window.  With ``inside`` they cover its box,
-    reading real voxels around it where there are any, and those that hold no marked voxel are left out.
+    They are spread evenly, neighbours sharing at least ``overlap`` of a window; with ``placing="monai"`` they stand
+    where MONAI's inferer puts them: at equal steps, the last one pushed back into the scan.  With ``inside`` they cover
+    its box, reading real voxels around it where there are any, and those that hold no marked voxel are left out; a
+    ``box`` (first voxel and end of each axis) is covered in the same way.
     """
-    ends = [(0, int(n)) for n in shape] if inside is None else _extent(inside)
-    axes = [_starts(*end, int(n), int(w), overlap) for end, n, w in zip(ends, shape, size, strict=True)]
+    ends = list(box or [(0, int(n)) for n in shape]) if inside is None else _extent(inside)
+    axes = [_starts(*end, int(n), int(w), overlap, placing) for end, n, w in zip(ends, shape, size, strict=True)]
     starts = [(d, h, w) for d in axes[0] for h in axes[1] for w in axes[2]]
     d, h, w = (int(n) for n in size)
     if inside is not None:
@@ -132,17 +141,7 @@ def cut(data: NDArray[Any], start: Triple, size: Triple) -> NDArray[Any]:
     return np.pad(window, [(0, 0), *pad], mode="edge") if any(map(any, pad)) else window
 
 
-def gaussian(size: Triple) -> NDArray[np.float32]:
-    """Return the weights of a window (D, H, W): along each axis a Gaussian of sigma one eighth, 1e-3 at least.
-
-    Sigma is nnU-Net's choice.  The floor is set axis by axis: set on the product it would, at the border of a scan,
-    make a window that sees a voxel at its rim weigh as much as one that sees it in its middle.
-    """
-    axes = [np.maximum(np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2), 1e-3) for n in size]
-    return np.asarray(np.einsum("i,j,k->ijk", *axes), dtype=np.float32)
-
-
-def _starts(low: int, high: int, length: int, window: int, overlap: float) -> list[int]:
+def _starts(low: int, high: int, length: int, window: int, overlap: float, placing: Placing) -> list[int]:
     """Return where windows begin along one axis so that they cover [low, high) of a scan ``length`` voxels long."""
     if length <= window:
         return [-((window - length) // 2)]
@@ -150,6 +149,8 @@ def _starts(low: int, high: int, length: int, window: int, overlap: float) -> li
         return [min(max(0, (low + high - window) // 2), length - window)]
     step = max(1, int(window * (1 - overlap)))
     count = -(-(high - low - window) // step) + 1
+    if placing == "monai":
+        return [min(low + index * step, high - window) for index in range(count)]
     return [round(start) for start in np.linspace(low, high - window, count)]
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genesis3d.errors import ScanError
+from genesis3d.io.files import file_suffix
+from genesis3d.io.headers import read_header
 from genesis3d.io.read import read_volume
 from genesis3d.labels import whole_values
 
@@ -14,18 +16,25 @@ if TYPE_CHECKING:
     from genesis3d.labels import LabelClass
     from genesis3d.volume import Volume
 
-__all__ = ["is_segmentation", "read_segmentation"]
+__all__ = ["is_segmentation", "read_segmentation", "segmentation_kind"]
+
+DICOM = ("SEG", "RTSTRUCT")
+
+
+def segmentation_kind(path: Path) -> str | None:
+    """Return ``SEG`` or ``RTSTRUCT`` for a DICOM file that is one, from its header alone; None for any other file."""
+    if not path.is_file() or file_suffix(path):
+        return None
+    try:
+        header = read_header(path)
+    except (ScanError, OSError):
+        return None
+    return header.modality if header is not None and header.modality in DICOM else None
 
 
 def is_segmentation(path: Path) -> bool:
     """Whether ``path`` is a DICOM segmentation or RTSTRUCT, from its header alone."""
-    from genesis3d.io.headers import read_header
-
-    try:
-        header = read_header(path)
-    except (ScanError, OSError):
-        return False
-    return header is not None and header.modality in ("SEG", "RTSTRUCT")
+    return segmentation_kind(path) is not None
 
 
 def read_segmentation(path: str | Path, like: Volume | None = None) -> tuple[Volume, tuple[LabelClass, ...]]:
@@ -33,25 +42,50 @@ def read_segmentation(path: str | Path, like: Volume | None = None) -> tuple[Vol
 
     Parameters
     ----------
-    path : NIfTI, NRRD, MetaImage
-    like : the scan it belongs to
+    path : NIfTI, NRRD, MetaImage, DICOM SEG or RTSTRUCT; or a folder that holds one of the latter
+    like : the scan it belongs to, on whose grid DICOM segmentations are put; an RTSTRUCT cannot do without
 
     Returns
     -------
-    the labels as stored, (1, D, H, W), uint8 or uint16, on the file's own grid, and its classes.
+    the labels, (1, D, H, W), uint8 or uint16 (image files: on their own grid), and the classes.
 
     Raises
     ------
     ScanError
         One sentence naming the path and the cause.
     """
+    path = _file(Path(path).expanduser())
+    kind = segmentation_kind(path)
+    if kind == "SEG":
+        from genesis3d.io.dicom_seg_read import read_dicom_seg
+
+        return read_dicom_seg(path, like)
+    if kind == "RTSTRUCT":
+        from genesis3d.io.rtstruct import read_rtstruct
+
+        if like is None:
+            raise ScanError(f"{path}: expected the scan that its contours were drawn on; open that, too")
+        return read_rtstruct(path, like)
+    return _image(path)
+
+
+def _image(path: Path) -> tuple[Volume, tuple[LabelClass, ...]]:
+    from genesis3d.io.segment_keys import read_classes
+
     volume = read_volume(path)
     if volume.channels != 1:
         raise ScanError(f"{path}: expected one label a voxel, got {volume.channels} values")
     values = whole_values(volume.data, str(path))
-    return replace(volume, data=values, modality=None, unit=None, notes=_spatial(volume.notes)), ()
+    # what is said of a scan's values does not hold for labels
+    notes = tuple(note for note in volume.notes if "HU" not in note)
+    return replace(volume, data=values, modality=None, unit=None, notes=notes), read_classes(path)
 
 
-def _spatial(notes: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out what is said of a scan's values alone."""
-    return tuple(note for note in notes if "HU" not in note)
+def _file(path: Path) -> Path:
+    """Return ``path``, or of a folder the one DICOM segmentation in it; a folder without is left to the reader."""
+    if not path.is_dir():
+        return path
+    found = [file for file in sorted(path.iterdir()) if is_segmentation(file)]
+    if len(found) > 1:
+        raise ScanError(f"{path}: expected one segmentation, got {len(found)} ({found[0].name}, {found[1].name}, ...)")
+    return found[0] if found else path

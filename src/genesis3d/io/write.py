@@ -14,10 +14,15 @@ from genesis3d.errors import ScanError
 from genesis3d.io.files import IMAGE_IO, file_suffix
 from genesis3d.io.limits import readable_bytes
 from genesis3d.io.nifti import read_nifti_header, require_complete
+from genesis3d.io.segment_keys import segment_keys
 from genesis3d.volume import Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import SimpleITK as sitk
+
+    from genesis3d.labels import LabelClass
 
 __all__ = ["WRITABLE", "write_volume"]
 
@@ -26,12 +31,13 @@ INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint
 KEPT = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"}
 
 
-def write_volume(volume: Volume, path: str | Path, *, labels: bool = False) -> Path:
+def write_volume(volume: Volume, path: str | Path, *, labels: bool = False, classes: Sequence[LabelClass] = ()) -> Path:
     """Write ``volume.as_source()`` to ``path``, in the format of its suffix, and return the path.
 
     The file appears under its name only when it is complete on disk; a file that was there before stays as it was
     if anything goes wrong.  Integers wider than 32 bits, truth values, and ``labels`` of any integer type are stored
-    in the smallest integer type that holds them; float16 as float32; all else as it is.
+    in the smallest integer type that holds them; float16 as float32; all else as it is.  Names and colours of the
+    ``classes`` of labels stand in the header of an NRRD or MetaImage file, where 3D Slicer looks for them.
 
     Raises
     ------
@@ -51,6 +57,8 @@ def write_volume(volume: Volume, path: str | Path, *, labels: bool = False) -> P
     source = volume.as_source()
     image = image_from_volume(source, _stored_type(source, labels))
     _describe(image, source, labels)
+    for key, value in segment_keys(classes if labels and not suffix.startswith(".nii") else ()).items():
+        image.SetMetaData(key, value)
     try:
         with tempfile.TemporaryDirectory(prefix=".genesis3d-", dir=path.parent) as folder:
             _write_whole(image, Path(folder) / path.name, suffix)

@@ -1,4 +1,4 @@
-"""The sub-volume box in the user's viewer: drawn in 2D and 3D, dragged by mouse in any plane."""
+"""A box of voxels in the user's viewer: drawn in 2D and 3D, dragged by mouse in any plane."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_genesis.widgets.preview.box_draw import BoxDrawing, draw_box
+from napari_genesis.layers import patient_point, view_point
+from napari_genesis.widgets.box_draw import LAYER_NAME, BoxDrawing, draw_box
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-__all__ = ["Grid", "ScanBox"]
+    from genesis3d.volume import Volume
+
+__all__ = ["Grid", "ScanBox", "layer_grid"]
 
 Triple = tuple[int, int, int]
 
@@ -34,15 +38,15 @@ class ScanBox(QObject):
     """A box of voxels in the scan that ``viewer`` shows.
 
     Dragging inside the box in 2D moves it in the plane shown; outside of it the view pans as ever.  After
-    :meth:`pick_next` the next press anywhere in the scan centres the box there.
+    :meth:`pick_next` the next press anywhere in the scan centres the box there.  ``name`` tells it from others.
     """
 
     moved = Signal(tuple)  # the new first voxel (d, h, w), while the user drags
     picked = Signal()  # the press that pick_next() waited for came
 
-    def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
+    def __init__(self, viewer: Viewer, parent: QObject | None = None, name: str = LAYER_NAME) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        self._viewer, self._name = viewer, name
         self._drawing: BoxDrawing | None = None
         self._grid: Grid | None = None
         self._start: Triple = (0, 0, 0)
@@ -55,7 +59,7 @@ class ScanBox(QObject):
         """Draw the box ``[start, start + size)`` of ``grid``."""
         self._grid, self._start, self._size = grid, start, size
         if self._drawing is None:
-            self._drawing = draw_box(self._viewer)
+            self._drawing = draw_box(self._viewer, self._name)
         self._drawing.move(self.corners())
 
     def hide(self) -> None:
@@ -144,3 +148,16 @@ class ScanBox(QObject):
             if self._drawing is not None:
                 self._drawing.move(self.corners())
             self.moved.emit(self._start)
+
+
+def layer_grid(layer: Layer, volume: Volume) -> Grid:
+    """Return the voxels of ``volume``, which ``layer`` shows, in the viewer."""
+    geometry = volume.geometry
+
+    def to_view(index: Any) -> Any:
+        return view_point(layer, geometry.to_world(np.asarray(index, dtype=np.float64)))
+
+    def to_index(view: Any) -> Any:
+        return geometry.to_index(patient_point(layer, view))
+
+    return Grid(geometry.shape, to_view, to_index)

@@ -48,21 +48,21 @@ def edges_2d(
     return np.array([(*pair, 0.0) for pair in pairs], dtype=np.float32)
 
 
-def draw_box(viewer: Viewer) -> BoxDrawing:
-    """Return a drawing in ``viewer``: an overlay where this napari allows it, else a helper layer."""
+def draw_box(viewer: Viewer, name: str = LAYER_NAME) -> BoxDrawing:
+    """Return a drawing called ``name`` in ``viewer``: an overlay where this napari allows it, else a helper layer."""
     try:
-        from napari_genesis.widgets.preview.box_overlay import OverlayBox
+        from napari_genesis.widgets.box_overlay import OverlayBox
 
-        return OverlayBox(viewer)
+        return OverlayBox(viewer, name)
     except (ImportError, AttributeError):
-        return LayerBox(viewer)
+        return LayerBox(viewer, name)
 
 
 class LayerBox:
     """The box as the bounding box of an empty helper layer: public parts of napari only."""
 
-    def __init__(self, viewer: Viewer) -> None:
-        self._viewer = viewer
+    def __init__(self, viewer: Viewer, name: str = LAYER_NAME) -> None:
+        self._viewer, self._name = viewer, name
         self._layer: Any = None
 
     def move(self, corners: NDArray[np.float64]) -> None:
@@ -85,7 +85,7 @@ class LayerBox:
         units = self._viewer.layers[0].units[-3:] if len(self._viewer.layers) else None
         nothing = np.zeros((2, 2, 2), dtype=np.uint8)  # added to what lies below: invisible but for its outline
         layer = self._viewer.add_image(
-            nothing, name=LAYER_NAME, blending="additive", contrast_limits=(0, 1), units=units
+            nothing, name=self._name, blending="additive", contrast_limits=(0, 1), units=units
         )
         box = layer.bounding_box
         box.visible, box.points, box.line_color, box.line_thickness = True, False, BOX_COLOR, 2

@@ -15,15 +15,14 @@ from napari._vispy.utils.visual import overlay_to_visual
 from napari.components.overlays import SceneOverlay
 from vispy.scene.visuals import Line
 
-from napari_genesis.widgets.preview.box_draw import BOX_COLOR, edges_2d, edges_3d
+from napari_genesis.widgets.box_draw import BOX_COLOR, edges_2d, edges_3d
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-__all__ = ["KEY", "GenesisBoxOverlay", "OverlayBox"]
+__all__ = ["GenesisBoxOverlay", "OverlayBox"]
 
-KEY = "genesis_preview_box"
 Corner = tuple[float, float, float]
 
 
@@ -82,9 +81,10 @@ overlay_to_visual[GenesisBoxOverlay] = GenesisBoxVisual
 
 
 class OverlayBox:
-    """The box as a scene overlay of ``viewer``."""
+    """The box called ``name`` as a scene overlay of ``viewer``."""
 
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(self, viewer: Viewer, name: str) -> None:
+        self._key = f"genesis_{name.replace(' ', '_')}"
         self._overlays = viewer.scene.overlays
         self._overlay: GenesisBoxOverlay | None = None
 
@@ -93,12 +93,12 @@ class OverlayBox:
         values = tuple(tuple(float(v) for v in corner) for corner in corners)
         if self._overlay is None:
             self._overlay = GenesisBoxOverlay(visible=True, blending="translucent_no_depth", corners=values)
-            self._overlays[KEY] = self._overlay
+            self._overlays[self._key] = self._overlay
         else:
             self._overlay.corners = values
 
     def remove(self) -> None:
         """Take the overlay out of the viewer."""
-        if self._overlay is not None and KEY in self._overlays:
-            del self._overlays[KEY]
+        if self._overlay is not None and self._key in self._overlays:
+            del self._overlays[self._key]
         self._overlay = None

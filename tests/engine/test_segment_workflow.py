@@ -1,0 +1,164 @@
+"""A scan through a segmentation model: labels on its own grid, what is refused, what is kept when stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from genesis3d.errors import DomainError, GeometryError, ModelError
+from genesis3d.events import Event
+from genesis3d.labels import LabelClass
+from genesis3d.networks.model_file import LoadedModel, ModelCard, read_model, write_model
+from genesis3d.networks.unet3d import UNet3d
+from genesis3d.volume import Geometry, Volume
+from genesis3d.workflows.segment import Canvas, Segmentation, SegmentSettings, segment_volume
+
+SHAPE = (24, 40, 44)
+CLASSES = (
+    LabelClass(value=0, name="background"),
+    LabelClass(value=5, name="dark", colour="#ff0000"),
+    LabelClass(value=300, name="bright"),
+)
+WINDOW = (16, 24, 24)
+
+
+def scan() -> Volume:
+    rng = np.random.default_rng(0)
+    hu = rng.normal(-600, 30, SHAPE)
+    hu[6:20, 8:30, 10:24] += 700
+    hu[4:12, 20:36, 26:40] += 1100
+    return Volume(hu.astype(np.int16)[None], Geometry(SHAPE, (2.5, 0.8, 0.8), (3, 4, 5)), "CT", "HU", "scan")
+
+
+def card(**changes: Any) -> ModelCard:
+    network = UNet3d(width=2, norm="none", out_channels=3)
+    fields = {"network": network, "task": {"name": "segmentation"}, "activation": "softmax", "classes": CLASSES}
+    return ModelCard(**fields | {"title": "tiny", "patch": (16, 16, 16)} | changes)
+
+
+def balanced(module: torch.nn.Module) -> torch.nn.Module:
+    """Shift the last biases so that every class is somewhere the best."""
+    unit = torch.from_numpy((scan().data[None].astype(np.float32) + 1000) / 2000)
+    with torch.inference_mode():
+        logits = module(torch.nn.functional.pad(unit, (0, 4)))
+        head = module.out_tr.final_conv
+        spread = logits.std(dim=(0, 2, 3, 4))
+    with torch.no_grad():
+        head.weight *= (1 / spread)[:, None, None, None, None] * 3
+        head.bias.zero_()
+        head.bias -= module(torch.nn.functional.pad(unit, (0, 4))).mean(dim=(0, 2, 3, 4))
+    return module
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    write_model(path, balanced(card().network.build(1)), card())
+    return read_model(path)
+
+
+def settings(**changes: Any) -> SegmentSettings:
+    return SegmentSettings(device="cpu", precision="32", **{"window": WINDOW, "skip_air": False} | changes)
+
+
+def run(work: Generator[Event, None, Segmentation]) -> tuple[list[Event], Segmentation]:
+    events: list[Event] = []
+    while True:
+        try:
+            events.append(next(work))
+        except StopIteration as end:
+            return events, end.value
+
+
+def test_labels_are_the_best_class_of_the_averaged_logits(model: LoadedModel) -> None:
+    events, found = run(segment_volume(scan(), model, settings(probabilities=True, entropy=True)))
+    assert events[0].kind == "started"
+    assert found.complete
+    assert found.covered.all()
+    assert set(np.unique(found.labels.data)) == {0, 5, 300}
+    assert found.labels.geometry == scan().geometry
+    assert found.probabilities is not None
+    assert found.entropy is not None
+    best = np.array([0, 5, 300])[found.probabilities.data.argmax(0)]
+    assert (best == found.labels.data[0]).mean() > 0.999  # float16 may tie
+    np.testing.assert_allclose(found.probabilities.data.astype(float).sum(0), 1, atol=2e-3)
+    assert 0 <= found.entropy.data.min() <= found.entropy.data.max() <= 1
+    steps = [event for event in events if event.kind == "stepped"]
+    assert steps[-1].step == steps[-1].total == events[0].total
+
+
+def test_the_canvas_ends_as_the_labels_and_begins_at_the_focus(model: LoadedModel) -> None:
+    canvas = Canvas(np.zeros(SHAPE, np.uint16))
+    work = segment_volume(scan(), model, settings(), focus=(20, 35, 40), canvas=canvas)
+    next(work)
+    next(work)
+    first = canvas.take()
+    assert all(part.start <= f < part.stop for part, f in zip(first[0], (20, 35, 40), strict=True))
+    _, found = run(work)
+    assert canvas.take()
+    np.testing.assert_array_equal(canvas.labels, found.labels.data[0])
+
+
+def test_stopped_it_keeps_what_is_done(model: LoadedModel) -> None:
+    orders = iter(["run", "run", "run"])
+    _, whole = run(segment_volume(scan(), model, settings(overlap=0.0)))
+    _, found = run(segment_volume(scan(), model, settings(overlap=0.0), control=lambda: next(orders, "stop")))
+    assert not found.complete
+    assert found.covered.any()
+    assert not found.covered.all()
+    same = found.labels.data[0] == whole.labels.data[0]
+    assert same[found.covered].mean() > 0.9  # where a window was to come the answer is its neighbour's alone
+    assert (found.labels.data[0][~found.covered] == 0).all()
+
+
+def test_only_the_region_is_segmented(model: LoadedModel) -> None:
+    inside = np.zeros(SHAPE, bool)
+    inside[5:12, 20:36, 20:40] = True
+    _, found = run(segment_volume(scan(), model, settings(), inside=inside))
+    assert (found.labels.data[0][~inside] == 0).all()
+    assert (found.labels.data[0][inside] > 0).any()
+    np.testing.assert_array_equal(found.covered, inside)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": {"name": "restoration"}}, "got one for restoration; fine-tune it on labelled scans first"),
+        ({"task": {"name": "classification"}}, "got one for classification"),
+        ({"activation": "sigmoid"}, "expected a softmax over background and classes"),
+        ({"classes": CLASSES[:2]}, "expected a class for each of its 3 outputs, got 2"),
+    ],
+)
+def test_other_models_are_refused(model: LoadedModel, changes: dict[str, Any], message: str) -> None:
+    other = LoadedModel(model.module, card(**changes), Path("other.safetensors"))
+    with pytest.raises(ModelError, match=message):
+        next(segment_volume(scan(), other, settings()))
+
+
+def test_other_scans_are_refused(model: LoadedModel) -> None:
+    plain = scan()
+    with pytest.raises(ModelError, match=r"expected 1 channel\(s\) by the model, got 4 \(time points"):
+        next(segment_volume(plain.with_data(np.repeat(plain.data, 4, 0)), model, settings()))
+    with pytest.raises(DomainError, match="expected a CT in HU, on which the model was trained, got MR"):
+        next(segment_volume(plain.with_data(plain.data, modality="MR", unit=None), model, settings()))
+    with pytest.raises(DomainError, match="got none but NaN"):
+        next(segment_volume(plain.with_data(np.full((1, *SHAPE), np.nan, np.float32)), model, settings()))
+    with pytest.raises(GeometryError, match="expected the grid of scan"):
+        next(segment_volume(plain, model, settings(), inside=np.ones((3, 3, 3), bool)))
+    with pytest.raises(DomainError, match="empty mask"):
+        next(segment_volume(plain, model, settings(), inside=np.zeros(SHAPE, bool)))
+
+
+def test_voxels_without_a_value_are_said_and_taken_as_dark(model: LoadedModel) -> None:
+    data = scan().data.astype(np.float32)
+    data[0, 3, 4, 5] = np.nan
+    events, found = run(segment_volume(scan().with_data(data), model, settings(probabilities=True)))
+    assert "1 voxels of scan have no value (NaN): taken as the darkest." in found.warnings
+    assert any(event.kind == "warned" for event in events)
+    assert found.probabilities is not None
+    assert np.isfinite(found.probabilities.data).all()
