@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-__all__ = ["AXES", "UNITS", "add_volume", "array_turn", "layer_data", "layer_kind", "oblique_conflict", "patient_point",
-           "say_oblique", "view_point", "volume_from_layer"]  # fmt: skip
+__all__ = ["AXES", "UNITS", "add_volume", "array_turn", "check_layer", "layer_data", "layer_kind", "oblique_conflict",
+           "patient_point", "say_oblique", "view_point", "volume_from_layer"]  # fmt: skip
 
 AXES = ("S", "P", "L")
 UNITS = ("mm", "mm", "mm")
@@ -75,7 +75,7 @@ def volume_from_layer(layer: Layer) -> Volume:
     GeometryError
         For a shear.
     """
-    _require_scan(layer)
+    check_layer(layer)
     data = layer.data if isinstance(layer.data, np.ndarray) else np.asarray(layer.data)
     geometry = _array_geometry(layer)
     record = layer.metadata.get("genesis")
@@ -193,7 +193,8 @@ def _record(volume: Volume) -> dict[str, Any]:
     }
 
 
-def _require_scan(layer: Layer) -> None:
+def check_layer(layer: Layer) -> None:
+    """Raise ScanError, one sentence, for a layer that is no scalar 3D image or labels; its voxels are not read."""
     kind = type(layer).__name__
     if kind not in ("Image", "Labels"):
         raise ScanError(f"layer {layer.name!r}: expected a 3D image or labels layer, got {kind.lower()}")

@@ -137,3 +137,35 @@ def paint() -> Callable[..., None]:
                 layer.data_setitem(tuple(index), value)
 
     return painted
+
+
+@pytest.fixture
+def segmentation_model(tmp_path: Path) -> Path:
+    """A model of two structures that goes by the intensity alone: above 120 HU value 3, organ; above 440, 7, bone."""
+    import torch
+
+    from genesis3d.labels import LabelClass
+    from genesis3d.networks.model_file import ModelCard, write_model
+    from genesis3d.networks.unet3d import UNet3d
+
+    network = UNet3d(width=2, norm="none", out_channels=3)
+    module = network.build(0)
+    state = {name: torch.zeros_like(value) for name, value in module.state_dict().items()}
+    passed_on = (("down_tr64.ops.0", 0), ("down_tr64.ops.1", 0), ("up_tr64.ops.0", 8), ("up_tr64.ops.1", 0))
+    for name, source in passed_on:  # the intensity itself, by the uppermost skip
+        state[f"{name}.conv1.weight"][0, source, 1, 1, 1] = 1
+    low, high, steep = 0.56, 0.72, 200.0
+    state["out_tr.final_conv.weight"][1:, 0, 0, 0, 0] = torch.tensor([steep, 2 * steep])
+    state["out_tr.final_conv.bias"][1:] = torch.tensor([-steep * low, -steep * (low + high)])
+    module.load_state_dict(state)
+    classes = tuple(
+        LabelClass(value=value, name=name, colour=colour)
+        for value, name, colour in ((0, "background", None), (3, "organ", "#3fa7f5"), (7, "bone", None))
+    )
+    card = ModelCard(
+        title="organs", network=network, task={"name": "segmentation"}, activation="softmax", classes=classes,
+        patch=(16, 16, 16), spacing=(2.0, 1.5, 1.5), step=7, metrics={"dice": 0.91},
+    )  # fmt: skip
+    path = tmp_path / "organs.safetensors"
+    write_model(path, module, card)
+    return path

@@ -44,9 +44,13 @@ def test_contributions_name_known_commands(manifest: PluginManifest) -> None:
                                        contributions.sample_data) for item in group or ()]  # fmt: skip
     used += [item.command for items in (contributions.menus or {}).values() for item in items]
     assert set(used) <= known
-    assert {"napari-genesis.scan", "napari-genesis.preview", "napari-genesis.pretrain", "napari-genesis.anomaly"} <= {
-        widget.command for widget in contributions.widgets or ()
-    }
+    assert {
+        "napari-genesis.scan",
+        "napari-genesis.preview",
+        "napari-genesis.pretrain",
+        "napari-genesis.anomaly",
+        "napari-genesis.segment",
+    } <= {widget.command for widget in contributions.widgets or ()}
 
 
 def test_it_claims_scans_and_not_every_gz(manifest: PluginManifest) -> None:

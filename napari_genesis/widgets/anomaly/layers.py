@@ -9,6 +9,7 @@ import numpy as np
 
 from genesis3d.io.itk_filters.morphology import bounds
 from napari_genesis.layers import add_volume
+from napari_genesis.widgets.colours import one_sided
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -123,7 +124,10 @@ def _looks(result: AnomalyMap, limit: float, like: Layer | None) -> dict[str, di
         "difference": {
             "colormap": diverging(), "contrast_limits": (-limit, limit), "visible": False, "blending": "translucent",
         },
-        "score": {"colormap": one_sided(), "contrast_limits": (0.0, limit), "blending": "translucent", "opacity": 0.85},
+        "score": {
+            "colormap": one_sided("genesis score"), "contrast_limits": (0.0, limit), "blending": "translucent",
+            "opacity": 0.85,
+        },
         "lungs": {"colormap": DirectLabelColormap(color_dict=LUNG_COLOURS), "opacity": 0.3, "visible": False},
         "regions": {"colormap": DirectLabelColormap(color_dict=OUTLINE), "opacity": 1.0},
     }  # fmt: skip
@@ -135,13 +139,3 @@ def diverging() -> Colormap:
 
     colours = [[0.62, 0.79, 1.0], [0.16, 0.45, 0.86], [0.06, 0.06, 0.08], [0.85, 0.40, 0.08], [1.0, 0.85, 0.60]]
     return Colormap(colours, controls=[0.0, 0.25, 0.5, 0.75, 1.0], name="genesis difference")
-
-
-def one_sided() -> Colormap:
-    """Inferno (perceptually uniform), clear at 0 so that the scan shows through."""
-    from napari.utils import Colormap
-    from napari.utils.colormaps import AVAILABLE_COLORMAPS
-
-    colours = np.array(AVAILABLE_COLORMAPS["inferno"].colors, dtype=float)[::4].copy()
-    colours[:, 3] = np.clip(np.linspace(0, 2.5, len(colours)), 0, 1)
-    return Colormap(colours, name="genesis score")

@@ -13,7 +13,7 @@ import typer
 
 from genesis3d.errors import GenesisError
 
-GROUPS = ("scans", "prepare", "pretrain", "finetune", "gallery", "models", "anomaly", "evaluate", "segment")
+GROUPS = ("scans", "prepare", "pretrain", "finetune", "segment", "evaluate", "study", "gallery", "models", "anomaly")
 
 
 def build_app() -> typer.Typer:

@@ -22,7 +22,7 @@ def values_in(labels: NDArray[Any]) -> list[int]:
     """Return the different values of ``labels`` (uint8 or uint16, any shape), in order."""
     present = np.zeros(LARGEST + 1, dtype=bool)
     for plane in labels:
-        present[plane] = True
+        present[np.flatnonzero(np.bincount(plane.ravel()))] = True
     return [int(v) for v in np.flatnonzero(present)]
 
 

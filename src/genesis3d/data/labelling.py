@@ -168,4 +168,4 @@ def _respaced(volume: Volume, indices: Volume, spacing: tuple[float, float, floa
         return volume, indices
     channels = [resampled(volume.with_data(channel), spacing) for channel in volume.data]
     resized = channels[0].with_data(np.concatenate([channel.data for channel in channels]))
-    return resized, resampled_labels(indices, resized.geometry, IGNORE)
+    return resized, resampled_labels(indices, spacing, IGNORE)

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
-__all__ = ["Interval", "Summary", "TTest", "bootstrap", "paired_bootstrap", "summary", "t_test"]
+__all__ = [
+    "Interval",
+    "Summary",
+    "TTest",
+    "bootstrap",
+    "paired_bootstrap",
+    "percentiles",
+    "resampled_means",
+    "summary",
+    "t_test",
+]
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -116,7 +126,7 @@ def bootstrap(
     """
     generator = Address(seed, path="bootstrap").generator()
     draws = np.array([figure(generator.integers(0, cases, cases)) for _ in range(resamples)])
-    return _percentiles(figure(np.arange(cases)), draws, confidence)
+    return percentiles(figure(np.arange(cases)), draws, confidence)
 
 
 def paired_bootstrap(
@@ -143,15 +153,25 @@ def paired_bootstrap(
     table = given[None] if given.ndim == 1 else given
     if table.ndim != 2 or table.size == 0 or np.isnan(table).all():
         raise ConfigError(f"differences: expected numbers (cases,) or (seeds, cases), got shape {given.shape}")
-    rows, columns = table.shape
+    draws = resampled_means([table], resamples=resamples, seed=seed)[0]
+    return percentiles(float(np.nanmean(table)), draws, confidence)
+
+
+def resampled_means(tables: Sequence[Values], *, resamples: int = RESAMPLES, seed: int = 0) -> Values:
+    """Return the means (T, resamples) of ``tables`` (S, N) under the draws of :func:`paired_bootstrap`, nan left out.
+
+    All tables, of one shape, see the same draws of seeds and cases: differences of rows are paired.
+    """
+    rows, columns = tables[0].shape
     generator = Address(seed, path="paired-bootstrap").generator()
-    known = ~np.isnan(table)
-    filled = np.where(known, table, 0.0)
     weights = _multiplicities(generator, rows, resamples), _multiplicities(generator, columns, resamples)
-    sums = np.einsum("br,rc,bc->b", weights[0], filled, weights[1], optimize=True)
-    counts = np.einsum("br,rc,bc->b", weights[0], known.astype(np.float64), weights[1], optimize=True)
-    draws = np.divide(sums, counts, out=np.full(resamples, NAN), where=counts > 0)
-    return _percentiles(float(np.nanmean(table)), draws, confidence)
+    found = np.full((len(tables), resamples), NAN)
+    for place, table in enumerate(tables):
+        known = ~np.isnan(table)
+        sums = np.einsum("br,rc,bc->b", weights[0], np.where(known, table, 0.0), weights[1], optimize=True)
+        counts = np.einsum("br,rc,bc->b", weights[0], known.astype(np.float64), weights[1], optimize=True)
+        np.divide(sums, counts, out=found[place], where=counts > 0)
+    return found
 
 
 def _multiplicities(generator: np.random.Generator, count: int, resamples: int) -> Values:
@@ -159,7 +179,8 @@ def _multiplicities(generator: np.random.Generator, count: int, resamples: int) 
     return generator.multinomial(count, np.full(count, 1.0 / count), resamples).astype(np.float64)
 
 
-def _percentiles(estimate: float, draws: Values, confidence: float) -> Interval:
+def percentiles(estimate: float, draws: Values, confidence: float = CONFIDENCE) -> Interval:
+    """Return ``estimate`` with the percentile interval of ``draws``; those that are nan are left out."""
     known = draws[~np.isnan(draws)]
     if not len(known):
         return Interval(estimate, NAN, NAN)

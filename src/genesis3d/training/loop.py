@@ -162,6 +162,7 @@ class Training:
         """Take one step of the optimiser; raises Collapsed, before the weights change, when the training has died."""
         progress = self.progress
         lr = rate_of(self.settings, self.recovery, progress)
+        self.stepper.begin(progress.step, progress.total)
         found = self.stepper.gradient(pairs, progress.step + 1, self.guard)
         self.guard.check(progress.step + 1, found)
         self.stepper.step(lr)
@@ -196,7 +197,10 @@ class Training:
     def _validate(self, pace: Pace) -> Iterator[Event]:
         start, progress, device, half = time.perf_counter(), self.progress, self.stepper.device, self.stepper.half
         if progress.step > 0:
-            self.stepper.portions.fit(lambda size: measure_statistics(self.kept, self.statistics, device, half, size))
+            frozen = self.stepper.frozen
+            self.stepper.portions.fit(
+                lambda size: measure_statistics(self.kept, self.statistics, device, half, size, frozen)
+            )
             self.processes.equalise(self.kept)
         figures: dict[str, float] = {}
         for prefix in self.windows:

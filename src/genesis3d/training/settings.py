@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -15,11 +15,66 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-__all__ = ["AveragingSettings", "KeepSettings", "OptimiserSettings", "RecoverySettings", "ValidationSettings"]
+__all__ = [
+    "AveragingSettings",
+    "KeepSettings",
+    "OptimiserSettings",
+    "PlanSettings",
+    "RecoverySettings",
+    "ValidationSettings",
+]
 
 
 # The power of the schedule poly, as nnU-Net has it.
 _POLY = 0.9
+
+
+class PlanSettings(Config):
+    """Which parts of a network are trained when, and how fast its levels are: for weights that begin as a model's."""
+
+    schedule: Literal["all", "frozen", "sawtooth"] = Field(
+        "all",
+        description="what is trained: all, frozen (all but the encoder at first; Taleb et al., NeurIPS 2020) or "
+        "sawtooth (two rises and falls of the rate, the first without the encoder; Wald et al., OpenMind, 2024)",
+    )
+    first: Literal["decoder", "head"] = Field(
+        "decoder",
+        description="what is trained while the rest is frozen: decoder and head, or the head alone (linear probe)",
+    )
+    frozen_steps: int | None = Field(
+        None, ge=1, le=10_000_000, description="schedule frozen: steps until all is trained; None: never"
+    )
+    head_warmup: int = Field(
+        50,
+        ge=1,
+        le=100_000,
+        description="schedule sawtooth: steps in which the rate of the first tooth rises, as many in which it falls; "
+        "the tooth is at most a fifth of the run",
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="factor of the learning rate from each level to the one before it; 1: all alike"
+    )
+
+    @property
+    def plain(self) -> bool:
+        """Whether all weights are trained alike at all times."""
+        return self.schedule == "all" and self.layer_decay == 1
+
+    def tooth(self, total: int | None) -> int:
+        """Return the steps of the first tooth in a run of ``total`` (None: not known yet)."""
+        if self.schedule != "sawtooth":
+            return 0
+        return 2 * self.head_warmup if total is None else min(2 * self.head_warmup, total // 5)
+
+    def trained(self, step: int, total: int | None, leg: int = 0) -> frozenset[str]:
+        """Return which of encoder, decoder and head are trained at ``step`` (from 0) of ``total``.
+
+        A run that goes on with a new budget, from step ``leg``, has no head to warm up any more: it has one tooth.
+        """
+        frozen = self.schedule == "frozen" and (self.frozen_steps is None or step < self.frozen_steps)
+        if frozen or (leg == 0 and step < self.tooth(total)):
+            return frozenset(("decoder", "head") if self.first == "decoder" else ("head",))
+        return frozenset(("encoder", "decoder", "head"))
 
 
 class OptimiserSettings(Config):
@@ -29,6 +84,7 @@ class OptimiserSettings(Config):
     lr: float = Field(3e-3, gt=0, le=10, description="peak learning rate")
     weight_decay: float = Field(1e-2, ge=0, le=1, description="weight decay")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd)")
+    nesterov: bool = Field(False, description="momentum looks ahead, as Nesterov's (sgd)")
     schedule: Literal["cosine", "step", "constant", "poly", "plateau"] = Field(
         "cosine", description="how the learning rate falls; plateau: when the held-out loss no longer does"
     )
@@ -41,9 +97,24 @@ class OptimiserSettings(Config):
     plateau_delta: float = Field(1e-4, ge=0, le=1, description="schedule plateau: least fall of the loss that counts")
     lowest: float = Field(1e-6, ge=0, le=1, description="schedule plateau: learning rate below which it never falls")
     clip: float | None = Field(1.0, gt=0, description="largest gradient norm; None: not limited")
+    plan: PlanSettings = Field(default=PlanSettings(), description="which parts are trained when, and how fast")
 
-    def learning_rate(self, step: int, total: int | None) -> float:
-        """Return the rate of the optimiser step number ``step`` (from 0) of ``total`` (None: not known yet)."""
+    def learning_rate(self, step: int, total: int | None, leg: int = 0) -> float:
+        """Return the rate of the optimiser step number ``step`` (from 0) of ``total`` (None: not known yet).
+
+        Of a run that went on with a new budget at step ``leg``, the schedule is that of the steps since.
+        """
+        tooth = self.plan.tooth(total) if leg == 0 else 0
+        if step < tooth:
+            rise = max(1, tooth // 2)
+            if step < rise:
+                return self.lr * (step + 1) / rise
+            return self.lr * float((1 - (step - rise) / (tooth - rise)) ** _POLY)
+        began = max(tooth, leg)
+        return self._since(max(0, step - began), None if total is None else max(0, total - began))
+
+    def _since(self, step: int, total: int | None) -> float:
+        """Return the rate of the step number ``step`` of ``total`` after the last time that the schedule began."""
         warmup = self.warmup if total is None else min(self.warmup, total // 5)
         if step < warmup:
             return self.lr * (step + 1) / warmup
@@ -56,13 +127,26 @@ class OptimiserSettings(Config):
             return self.lr * float((1 - min(step / total, 1.0)) ** _POLY)
         return self.lr
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """Return the torch optimiser."""
-        from torch import optim
+    def build(self, trained: nn.Module | Iterable[nn.Parameter]) -> Optimizer:
+        """Return the torch optimiser of a task, with a group for each level if the plan needs them, or of parameters.
 
-        parameters = list(parameters)
+        Raises
+        ------
+        ConfigError
+            For a plan and a network that does not name its levels.
+        """
+        from torch import nn, optim
+
+        parameters: list[Any] = list(trained.parameters() if isinstance(trained, nn.Module) else trained)
+        if isinstance(trained, nn.Module) and not self.plan.plain:
+            from genesis3d.training.groups import Levels
+
+            parameters = Levels(self.plan, trained).optimiser_groups()
         if self.name == "sgd":
-            return optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+            nesterov = self.nesterov and self.momentum > 0
+            return optim.SGD(
+                parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=nesterov
+            )
         kind = optim.AdamW if self.name == "adamw" else optim.Adam
         return kind(parameters, lr=self.lr, weight_decay=self.weight_decay)
 

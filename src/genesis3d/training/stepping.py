@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from genesis3d.training.collapse import CollapseGuard, vitals
+from genesis3d.training.groups import Levels
 from genesis3d.training.half import autocast
 from genesis3d.training.memory import shares
 from genesis3d.training.processes import ALONE, Processes
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from genesis3d.training.memory import Portions
     from genesis3d.training.pairs import Pairs
+    from genesis3d.training.settings import PlanSettings
 
 __all__ = ["Stepper"]
 
@@ -30,6 +32,7 @@ class Stepper:
     hardware : what computes (plain values); replaced when bfloat16 proves wrong
     portions : how many sub-volumes are computed at once; the gradient is that of the whole batch whatever it says
     processes, share : those that train together, and this one's share of the batch, of 1
+    plan : which parts are trained when, and how fast; the optimiser was built for it
 
     Attributes
     ----------
@@ -46,6 +49,7 @@ class Stepper:
         portions: Portions,
         processes: Processes = ALONE,
         share: float = 1.0,
+        plan: PlanSettings | None = None,
     ) -> None:
         self.fabric = fabric
         self.task = task
@@ -56,6 +60,12 @@ class Stepper:
         self.processes = processes
         self.share = share
         self.said: list[str] = []
+        self._levels = None if plan is None or plan.plain else Levels(plan, task)
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Prefixes of the names, in the network, of what is not trained at the present step."""
+        return () if self._levels is None else self._levels.frozen
 
     @property
     def device(self) -> Any:
@@ -84,10 +94,17 @@ class Stepper:
             return exact
         return found
 
+    def begin(self, step: int, total: int | None, leg: int = 0) -> None:
+        """Freeze and thaw as the plan says for step number ``step`` (from 0) of ``total``; before its gradient."""
+        if self._levels is not None:
+            self._levels.begin(step, total, leg)
+
     def step(self, lr: float) -> None:
-        """Change the weights by the gradient found, at the learning rate ``lr``."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
+        """Change the weights by the gradient found, at the learning rate ``lr`` times the factor of each level."""
+        groups = self.optimiser.param_groups
+        factors = [1.0] * len(groups) if self._levels is None else self._levels.factors()
+        for group, factor in zip(groups, factors, strict=True):
+            group["lr"] = lr * factor
         self.optimiser.step()
 
     def _fitting(self, batch: tuple[Tensor, Tensor], exact: bool = False) -> dict[str, float]:

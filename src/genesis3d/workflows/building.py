@@ -80,7 +80,7 @@ def _placed(
     if processes.sharded and config.averaging.decay:
         raise ConfigError("averaging.decay: expected 0 with strategy fsdp, whose weights no process holds whole")
     said = together(processes, task, hardware["device"], config.batch)
-    return task, config.optimiser.build(task.parameters()), said
+    return task, config.optimiser.build(task), said
 
 
 def progress_of(config: AnyConfig, checkpoints: Checkpoints, state: dict[str, Any] | None, parent: str) -> Progress:

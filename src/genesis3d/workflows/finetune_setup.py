@@ -78,7 +78,10 @@ def build_finetuning(
     shapes = [volume.geometry.shape for volume in loaded.volumes]
     made = Training(
         run_dir=run,
-        stepper=Stepper(fabric, task, optimiser, config.optimiser.clip, hardware, portions, processes, own.share),
+        stepper=Stepper(
+            fabric, task, optimiser, config.optimiser.clip, hardware, portions, processes, own.share,
+            config.optimiser.plan,
+        ),
         averaging=averaging, pairs=own, statistics=statistics, windows={"": measured}, measuring=measuring,
         held_out=_part(held_out), settings=config.optimiser, validation=config.validation, keep=config.keep,
         recovery=config.recovery, checkpoints=checkpoints, progress=progress, goal=_without_dice,

@@ -137,10 +137,11 @@ def build_training(
     progress = progress_of(config, checkpoints, state, "" if parent is None else parent.text)
     portions, measuring = portions_of(config, progress, processes)
     task, optimiser = fabric.setup(checkpoints.task, checkpoints.optimiser)
-    stepper = Stepper(fabric, task, optimiser, config.optimiser.clip, hardware, portions, processes, own.share)
+    settings = config.optimiser
+    stepper = Stepper(fabric, task, optimiser, settings.clip, hardware, portions, processes, own.share, settings.plan)
     training = Training(
         run_dir=run, stepper=stepper, averaging=averaging, pairs=own, statistics=pairs.of_stream("statistics"),
-        windows=windows, measuring=measuring, held_out=split.held_out, settings=config.optimiser,
+        windows=windows, measuring=measuring, held_out=split.held_out, settings=settings,
         validation=config.validation, keep=config.keep, recovery=config.recovery, checkpoints=checkpoints,
         progress=progress,
     )  # fmt: skip

@@ -267,6 +267,29 @@ def test_broken_files_are_refused_in_one_sentence(make_series: MakeSeries, tmp_p
         read_volume(path)
 
 
+def test_dicom_labels_of_several_scans_become_one_set_of_classes(make_series: MakeSeries, tmp_path: Path) -> None:
+    from genesis3d.data.targets import TargetData, load_targets
+
+    upright = placed([1, 0, 0, 0, 1, 0])
+    (tmp_path / "labels").mkdir()
+    named = (CLASSES[1], LabelClass(value=3, name="heart"), CLASSES[2])
+    other = (LabelClass(value=7, name="Left Lung"), LabelClass(value=1, name="tumour"), LabelClass(value=3, name="rib"))
+    for name, uid, classes in (("ann", "1.2.21", named), ("bob", "1.2.22", other)):
+        folder = make_series(
+            name=f"images/{name}", each=lambda i, uid=uid: upright(i) | {"SeriesInstanceUID": uid, "PatientID": uid}
+        )
+        write_dicom_seg(painted(read_volume(folder)), classes, folder, tmp_path / f"labels/{name}.dcm")
+    cases = load_targets(TargetData(images=str(tmp_path / "images"), labels=str(tmp_path / "labels")))
+    assert cases is not None
+    assert [case.name for case in cases.cases] == ["ann", "bob"]
+    assert [(c.value, c.name) for c in cases.classes][1:] == [(1, "left lung"), (3, "heart"), (4, "rib"), (7, "tumour")]
+    assert "bob: rib has value 3 there, 4 here" in cases.warnings
+    index = {c.name: i for i, c in enumerate(cases.classes)}
+    stored = painted(read_volume(tmp_path / "images/bob")).data
+    np.testing.assert_array_equal(cases.labels[1].data == index["left lung"], stored == 7)
+    np.testing.assert_array_equal(cases.labels[1].data == index["tumour"], stored == 1)
+
+
 @pytest.mark.real
 def test_lidc_on_its_own_slices(real_data: Path, tmp_path: Path) -> None:
     import highdicom
