@@ -19,9 +19,9 @@ KEY = "structures"
 
 
 def structures_of(layer: Any) -> dict[int, LabelClass]:
-    """Return the classes that ``layer`` names, by value; what is no class is passed over."""
+    """Return the classes that ``layer`` names, by value, in its metadata or else its features; others are passed over."""
     found: dict[int, LabelClass] = {}
-    for item in layer.metadata.get(KEY, ()):
+    for item in layer.metadata.get(KEY, None) or _of_features(layer):
         try:
             one = LabelClass.parse(item)
         except (ConfigError, TypeError, ValueError):
@@ -34,7 +34,14 @@ def name_structures(layer: Labels, classes: Iterable[LabelClass]) -> None:
     """Keep ``classes`` with ``layer``; the name is then shown under the cursor."""
     kept = sorted(classes, key=lambda one: one.value)
     layer.metadata[KEY] = [one.to_dict() for one in kept]
-    layer.features = {"index": [0, *(one.value for one in kept)], "structure": ["", *(one.name for one in kept)]}
+    layer.features = {"index": [one.value for one in kept], "name": [one.name for one in kept]}
+
+
+def _of_features(layer: Any) -> list[dict[str, Any]]:
+    table = getattr(layer, "features", None)
+    if table is None or not {"index", "name"} <= set(table.columns):
+        return []
+    return [{"value": int(value), "name": str(name)} for value, name in zip(table["index"], table["name"], strict=True)]
 
 
 def colour_of(layer: Labels, value: int) -> str:
