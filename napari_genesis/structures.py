@@ -19,7 +19,7 @@ KEY = "structures"
 
 
 def structures_of(layer: Any) -> dict[int, LabelClass]:
-    """Return the classes that ``layer`` names, by value, in its metadata or else its features; others are passed over."""
+    """Return the classes that ``layer`` names, by value: in its metadata, else in its features."""
     found: dict[int, LabelClass] = {}
     for item in layer.metadata.get(KEY, None) or _of_features(layer):
         try:
