@@ -114,7 +114,7 @@ def test_labels_of_another_grid_that_lie_over_the_scan_are_taken(dock, labels, q
 
 def test_four_dimensions(dock, qtbot) -> None:
     dock.viewer.add_image(np.zeros((3, 4, 8, 8)), name="heart")
-    dock.viewer.add_labels(np.ones((4, 8, 8), np.uint8))
+    dock.data.labels.set_layer(dock.viewer.add_labels(np.ones((4, 8, 8), np.uint8)))
     assert "'heart': expected a 3D volume, got 4 dimensions; split it by channel or time first" in error_of(dock, qtbot)
     dock.status.show_error("")
     dock.data.new_button.click()

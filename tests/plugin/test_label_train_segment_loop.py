@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from genesis3d.io import read_volume, write_volume
-from genesis3d.networks.library import Library
 from genesis3d.networks.model_file import read_card
 from genesis3d.volume import Geometry, Volume
 from genesis3d.workflows.segment_settings import SegmentSettings
@@ -111,7 +110,7 @@ def test_from_a_few_painted_slices_to_a_segmentation_on_the_scans_own_grid(
     dialog.name.setText("organs")
     dialog.primary.click()
     qtbot.waitUntil(lambda: "in the library as organs" in dock.status.facts.text(), timeout=WAIT)
-    card = read_card(Library().place("organs"))
+    card = read_card("organs")
     assert [one.name for one in card.classes] == ["background", "organ", "bone"]
     assert card.data["labelled_voxels"]["organ"] > 0
     assert "dice_bone" in card.metrics

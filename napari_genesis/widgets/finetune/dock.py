@@ -155,6 +155,7 @@ class FinetuneDock(TrainingDock):
         scans = self.picker(accepts=takes)
         second = self.picker(accepts=takes, optional="no second channel")
         labels = self.picker(kinds=("labels",), accepts=takes, optional="none yet")
+        labels.set_layer(next(iter(labels.layers()), None))
         self.data = Inputs(self.viewer, scans, second, labels)
         self.data.failed.connect(self.show_error)
         self.data.started.connect(self.tend)

@@ -109,7 +109,7 @@ class Inputs(QTabWidget):
             return "" if self.folders.chosen else "choose folders of images and labels first"
         if self.scans.layer is None:
             return "open a scan first"
-        return "" if self.labels.layer is not None else "make labels on the scan first"
+        return "" if self.labels.layer is not None else "pick labels, or make them on the scan first"
 
     def unlabelled(self) -> str:
         """Return what an unpainted voxel means, as :class:`TargetData` has it."""
