@@ -271,3 +271,26 @@ def test_settings_that_contradict_themselves_are_refused() -> None:
         find_targets(TargetData())
     data = TargetData(images="a", labels=("b",), classes=(LabelClass(value=1, name="x"),))
     assert TargetData.parse(data.to_dict()) == data
+
+
+@pytest.mark.real
+def test_folders_of_real_labels(real_data: Path) -> None:
+    hippocampus = TargetData(images=str(real_data / "open/hippocampus_mr"))
+    found = find_targets(hippocampus)
+    assert len(found) == 200
+    assert found.skipped == []
+    some = load_targets(hippocampus, type(found)(found[:3]))
+    assert some is not None
+    assert [c.value for c in some.classes] == [0, 1, 2]
+    assert all(set(np.unique(one.data)) == {0, 1, 2} for one in some.labels)
+    sarcoma = load(images=str(real_data / "open/sarcoma_mr"), label_suffix="_tumour", channels=["_t1"])
+    assert [case.name for case in sarcoma.cases] == [f"sts-00{n}" for n in (2, 3, 4, 6, 8)]
+    assert sarcoma.warnings == ()
+    lesions = [str(real_data / f"open/ms_brain_mr/{p}") for p in ("patient07", "patient26")]
+    data = {"images": [f"{p}/flair.nii.gz" for p in lesions], "labels": [f"{p}/lesions.nii.gz" for p in lesions]}
+    assert [case.name for case in load(**data).cases] == ["patient07_flair", "patient26_flair"]
+    with pytest.raises(ScanError, match="expected its labels to lie over the scan"):
+        load(
+            images=str(real_data / "open/chest_ct/lidc-0002.nii.gz"),
+            labels=str(real_data / "open/abdomen_ct/chaos-3_liver.nii.gz"),
+        )
