@@ -86,7 +86,7 @@ def build_finetuning(
         run_dir=run, stepper=stepper,
         averaging=averaging, pairs=own, statistics=statistics, windows={"": measured}, measuring=measuring,
         held_out=_part(held_out), settings=config.optimiser, validation=config.validation, keep=config.keep,
-        recovery=config.recovery, checkpoints=checkpoints, progress=progress, goal=_goal,
+        recovery=config.recovery, checkpoints=checkpoints, progress=progress, goal=_loss if config.whole else _without_dice,
         hardness=Hardness(sampler, config.seed) if config.sampling.hard and not config.whole else None,
         live=None if config.whole else Live(run.path, shapes, sampler.patch, predict),
     )  # fmt: skip
@@ -98,9 +98,12 @@ def build_finetuning(
     return made, facts, list(dict.fromkeys(sentence for sentence in said if sentence))
 
 
-def _goal(figures: Mapping[str, float]) -> float:
-    """Return what is to fall: one minus the Dice, or the loss of a classification."""
-    return 1.0 - figures["dice"] if "dice" in figures else figures["loss"]
+def _without_dice(figures: Mapping[str, float]) -> float:
+    return 1.0 - figures["dice"]
+
+
+def _loss(figures: Mapping[str, float]) -> float:
+    return figures["loss"]
 
 
 def _sampler(config: FinetuneConfig, cases: LabelledCases, names: list[str] | None = None) -> LabelledSampler:
