@@ -83,10 +83,10 @@ def build_finetuning(
     stepper = Stepper(fabric, task, optimiser, clip, hardware, portions, processes, own.share, plan)
     predict = slice_predictor(loaded, sampler.patch, statistics, lambda: stepper.frozen)
     made = Training(
-        run_dir=run, stepper=stepper,
-        averaging=averaging, pairs=own, statistics=statistics, windows={"": measured}, measuring=measuring,
+        run_dir=run, stepper=stepper, goal=_loss if config.whole else _without_dice, averaging=averaging,
+        pairs=own, statistics=statistics, windows={"": measured}, measuring=measuring,
         held_out=_part(held_out), settings=config.optimiser, validation=config.validation, keep=config.keep,
-        recovery=config.recovery, checkpoints=checkpoints, progress=progress, goal=_loss if config.whole else _without_dice,
+        recovery=config.recovery, checkpoints=checkpoints, progress=progress,
         hardness=Hardness(sampler, config.seed) if config.sampling.hard and not config.whole else None,
         live=None if config.whole else Live(run.path, shapes, sampler.patch, predict),
     )  # fmt: skip
