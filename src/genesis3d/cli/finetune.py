@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 DataArgument = Annotated[
     list[str] | None,
-    typer.Argument(help="a folder with images/ and labels/, a dataset.json (MSD, nnU-Net) or its folder, or scans"),
+    typer.Argument(
+        help="a folder with images/ and labels/, a dataset.json (MSD, nnU-Net) or its folder, or scans; of a "
+        "classification a table (.csv) or a folder with a folder of scans for each class"
+    ),
 ]
 LabelsOption = Annotated[list[str] | None, typer.Option(help="label files of the scans in their order, or a folder")]
 ModelOption = Annotated[str | None, typer.Option(help="model to begin with: file, run or name; without: from scratch")]
@@ -88,8 +91,8 @@ def add_to(app: typer.Typer) -> None:
         options |= {"model": model, "augmentation": augmentation, "task": task}
         changes = {key: value for key, value in options.items() if value is not None}
         changes |= _budget(steps, minutes)
-        targets = _targets(data or [], labels or [], classes, unlabelled)
-        made = _configured(run_dir, config, preset, resume, changes, targets, setting or [])
+        sources = (data or [], labels or [], classes, unlabelled)
+        made = _configured(run_dir, config, preset, resume, changes, sources, setting or [])
         check_name(name, overwrite=resume)
         from genesis3d.workflows.finetune import finetune as workflow
 
@@ -104,17 +107,20 @@ def _configured(
     preset: str | None,
     resume: bool,
     changes: dict[str, Any],
-    targets: dict[str, Any],
+    sources: tuple[list[str], list[str], str | None, str | None],
     settings: list[str],
 ) -> FinetuneConfig | None:
     """Return the settings of the run; None on resuming one as it is."""
     from genesis3d.config import override
     from genesis3d.workflows.finetune import FinetuneConfig
 
-    if resume and not (config or preset or changes or targets or settings):
+    if resume and not (config or preset or changes or any(sources) or settings):
         return None
     values = _base(run_dir, config, preset, resume).to_dict()
-    values["data"] |= targets
+    if (changes.get("task") or values["task"]["name"]) == "classification":
+        values["classified"] |= _classified(*sources)
+    else:
+        values["data"] |= _targets(*sources)
     return FinetuneConfig.parse(override(values | changes, settings), "finetune")
 
 
@@ -156,6 +162,18 @@ def _targets(data: list[str], labels: list[str], classes: str | None, unlabelled
     if unlabelled is not None:
         found["unlabelled"] = unlabelled
     return found
+
+
+def _classified(data: list[str], labels: list[str], classes: str | None, unlabelled: str | None) -> dict[str, Any]:
+    """Return the options that say what a classification learns from; raises ConfigError for those of a segmentation."""
+    if labels or classes is not None or unlabelled is not None or len(data) > 1:
+        raise ConfigError(
+            "task classification: expected a table (.csv) or a folder of classes, got labels, classes or several paths"
+        )
+    if not data:
+        return {}
+    path = Path(data[0]).absolute()
+    return {"table": str(path), "folder": None} if path.suffix == ".csv" else {"table": None, "folder": str(path)}
 
 
 def _classes(text: str) -> list[dict[str, Any]]:

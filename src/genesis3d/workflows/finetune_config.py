@@ -8,16 +8,25 @@ from pydantic import Field, model_validator
 
 from genesis3d.config import Config
 from genesis3d.data.augmenting import AUGMENTATIONS, AugmentationField
+from genesis3d.data.classified import ClassifiedData
 from genesis3d.data.labelled import TargetSampling
 from genesis3d.data.targets import TargetData
 from genesis3d.errors import ConfigError
 from genesis3d.networks import NETWORKS, Network
+from genesis3d.networks.classifier import Classifier
 from genesis3d.networks.initialising import Initialisation
 from genesis3d.networks.transfer import TransferredParts
 from genesis3d.networks.unet3d import UNet3d
 from genesis3d.tasks import TASKS, Task
+from genesis3d.tasks.classification import Classification
 from genesis3d.tasks.segmentation import Segmentation
-from genesis3d.training.settings import AveragingSettings, KeepSettings, OptimiserSettings, RecoverySettings
+from genesis3d.training.settings import (
+    AveragingSettings,
+    KeepSettings,
+    OptimiserSettings,
+    PlanSettings,
+    RecoverySettings,
+)
 from genesis3d.training.target_settings import TargetValidation
 
 __all__ = ["FINETUNE_PRESETS", "FinetuneConfig", "finetune_preset"]
@@ -32,7 +41,10 @@ class FinetuneConfig(Config):
     """Everything that decides a fine-tuning; ``config.json`` of a run holds it whole."""
 
     schema_version: Literal[1] = Field(1, description="version of this configuration")
-    data: TargetData = Field(default=TargetData(), description="labelled scans")
+    data: TargetData = Field(default=TargetData(), description="labelled scans of a segmentation")
+    classified: ClassifiedData = Field(
+        default=ClassifiedData(), description="scans or boxes of a classification, each of one class"
+    )
     model: str | None = Field(
         None, description="model to begin with: a file, a run or a name of the library; None: from scratch"
     )
@@ -45,7 +57,7 @@ class FinetuneConfig(Config):
     network: Annotated[Network, *NETWORKS.field()] = Field(
         default=_FRESH,
         description="network of a training from scratch; with a model it is the model's, and its channels follow from "
-        "scans and classes",
+        "scans and classes; of a classification its encoder, under the head that a classifier says",
     )
     task: Annotated[Task, *TASKS.field()] = Field(
         default=Segmentation(), description="what it is trained for: segmentation or classification"
@@ -99,10 +111,15 @@ class FinetuneConfig(Config):
             raise ValueError("task: expected segmentation or classification, got restoration, which pretrain trains")
         return self
 
+    @property
+    def whole(self) -> bool:
+        """Whether cases, not voxels, are classified."""
+        return self.task.name == "classification"
+
     def public(self) -> dict[str, Any]:
         """Return the settings of the training itself, without paths and names of scans: for a model's card."""
         values = self.to_dict()
-        for name in ("data", "model", "network", "task", "licence"):
+        for name in ("data", "classified", "model", "network", "task", "licence"):
             del values[name]
         return values
 
@@ -115,6 +132,11 @@ FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
         validation=TargetValidation(windows=8, every=100),
         optimiser=OptimiserSettings(lr=2e-3, warmup=20), averaging=AveragingSettings(decay=0.98),
         keep=KeepSettings(samples_every=500),
+    ),
+    # One linear layer on the averaged features of an encoder that stays as it is, statistics included.
+    "linear_probe": FinetuneConfig(
+        minutes=5, task=Classification(), parts="encoder", network=Classifier(encoder=_FRESH, head="linear"), batch=8,
+        optimiser=OptimiserSettings(lr=1e-2, weight_decay=1e-4, plan=PlanSettings(schedule="frozen", first="head")),
     ),
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from genesis3d.training.progress import Progress
 from genesis3d.training.stepping import Stepper
 from genesis3d.training.target_pairs import TargetMaker
 from genesis3d.training.target_windows import FixedTargets
+from genesis3d.training.whole_targets import FixedClasses, WholeMaker
 from genesis3d.workflows.building import MEASURED_AT_ONCE, kept_by, merged, portions_of
 from genesis3d.workflows.finetune_live import slice_predictor
 
@@ -56,18 +58,19 @@ def build_finetuning(
     from genesis3d.training.joining import fabric_of
 
     fabric = fabric_of(processes, hardware["device"])
-    parted = split(loaded, config.data.split)
+    parted = split(loaded, config.classified.split if config.whole else config.data.split)
     training, held_out = parted.parts(loaded)
     if not len(held_out):
         held_out = training
     names = [one.name for one in loaded.classes]
     sampler = _sampler(config, training, names)
-    measured = FixedTargets(_sampler(config, held_out), names, config.validation.windows, MEASURED_AT_ONCE)
+    fixed, maker = (FixedClasses, WholeMaker) if config.whole else (FixedTargets, TargetMaker)
+    measured = fixed(_sampler(config, held_out), names, config.validation.windows, MEASURED_AT_ONCE)
     checkpoints, averaging, normalised = kept_by(
         run, bare, config, hardware, _card_maker(config, loaded, training, held_out, sampler), processes
     )
     progress, continued = _progress(config, checkpoints, state, start, _fingerprint(loaded), again)
-    pairs = TargetMaker(
+    pairs = maker(
         sampler, config.augmentation, config.seed, config.batch, device=fabric.device,
         hard=lambda step: places_at(progress.hard, step),
     )  # fmt: skip
@@ -80,12 +83,12 @@ def build_finetuning(
     stepper = Stepper(fabric, task, optimiser, clip, hardware, portions, processes, own.share, plan)
     predict = slice_predictor(loaded, sampler.patch, statistics, lambda: stepper.frozen)
     made = Training(
-        run_dir=run, stepper=stepper,
-        averaging=averaging, pairs=own, statistics=statistics, windows={"": measured}, measuring=measuring,
+        run_dir=run, stepper=stepper, goal=_loss if config.whole else _without_dice, averaging=averaging,
+        pairs=own, statistics=statistics, windows={"": measured}, measuring=measuring,
         held_out=_part(held_out), settings=config.optimiser, validation=config.validation, keep=config.keep,
-        recovery=config.recovery, checkpoints=checkpoints, progress=progress, goal=_without_dice,
-        hardness=Hardness(sampler, config.seed) if config.sampling.hard else None,
-        live=Live(run.path, shapes, sampler.patch, predict),
+        recovery=config.recovery, checkpoints=checkpoints, progress=progress,
+        hardness=Hardness(sampler, config.seed) if config.sampling.hard and not config.whole else None,
+        live=None if config.whole else Live(run.path, shapes, sampler.patch, predict),
     )  # fmt: skip
     said = [*merged(loaded.warnings), *merged(sampler.warnings), *normalised, parted.warning]
     said += [start.sentence] if start is not None else []
@@ -99,8 +102,15 @@ def _without_dice(figures: Mapping[str, float]) -> float:
     return 1.0 - figures["dice"]
 
 
+def _loss(figures: Mapping[str, float]) -> float:
+    return figures["loss"]
+
+
 def _sampler(config: FinetuneConfig, cases: LabelledCases, names: list[str] | None = None) -> LabelledSampler:
-    return LabelledSampler(config.sampling, cases.volumes, cases.scales, cases.labels, names or ())
+    sampling = config.sampling
+    if config.whole:  # every case as often as any other
+        sampling, names = sampling.replaced(foreground=0, hard=0), None
+    return LabelledSampler(sampling, cases.volumes, cases.scales, cases.labels, names or ())
 
 
 def _part(cases: LabelledCases) -> Part:
@@ -160,9 +170,10 @@ def _kept_version(training: Training) -> str:
     if training.processes.main:
         note_figures(run, entry["version"], figures)
     progress.best, progress.best_step = training.goal(figures), entry["step"]
+    name = "dice" if "dice" in figures else "accuracy"
     return (
-        f"version {entry['version']} of step {entry['step']} is kept: Dice {figures['dice']:.3f} on the labels as they "
-        "are now; the training goes on from it"
+        f"version {entry['version']} of step {entry['step']} is kept: {name.capitalize()} {figures[name]:.3f} on the "
+        "labels as they are now; the training goes on from it"
     )
 
 
@@ -176,15 +187,22 @@ def _leg_before(run: RunDir, progress: Progress) -> int:
 def _facts(
     config: FinetuneConfig, loaded: LabelledCases, training: LabelledCases, parted: Split, sampler: LabelledSampler
 ) -> dict[str, Any]:
-    counts = sampler.counts()
     return {
         "cases": len(loaded),
         "training_cases": len(training),
         "held_out": parted.how,
         "classes": [one.to_dict() for one in loaded.classes],
-        "labelled_voxels": {one.name: counts.get(k, 0) for k, one in enumerate(loaded.classes)},
         "parameters": config.network.parameters(),
-    }
+    } | _amounts(config, training, sampler)
+
+
+def _amounts(config: FinetuneConfig, training: LabelledCases, sampler: LabelledSampler) -> dict[str, dict[str, int]]:
+    """Return how much of each class was learnt from: voxels, or cases of a classification."""
+    counts: Mapping[int, int] = sampler.counts()
+    if config.whole:
+        counts = Counter(int(labels.data.flat[0]) for labels in training.labels)
+    name = "labelled_cases" if config.whole else "labelled_voxels"
+    return {name: {one.name: counts.get(k, 0) for k, one in enumerate(training.classes)}}
 
 
 def _card_maker(
@@ -196,15 +214,13 @@ def _card_maker(
 ) -> Any:
     spacing = np.median([volume.geometry.spacing for volume in training.volumes], axis=0)
     modality = ", ".join(sorted({volume.modality for volume in training.volumes if volume.modality}))
-    counts = sampler.counts()
-    structures = ", ".join(one.name for one in loaded.classes[1:])
+    structures = ", ".join(one.name for one in loaded.classes[0 if config.whole else 1 :])
     data = {
         "cases": len(loaded),
         "training": [case.key for case in training.cases],
         "held_out": [case.key for case in held_out.cases],
         "voxels": int(sum(volume.data.size for volume in training.volumes)),
-        "labelled_voxels": {one.name: counts.get(k, 0) for k, one in enumerate(loaded.classes)},
-    }
+    } | _amounts(config, training, sampler)
 
     def card(progress: Progress) -> ModelCard:
         return ModelCard(

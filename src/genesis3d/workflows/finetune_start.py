@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,10 @@ def as_the_model(config: FinetuneConfig) -> FinetuneConfig:
     from genesis3d.networks.model_file import read_card
 
     card = read_card(config.model)
+    if config.whole:  # its sub-volumes are the cases
+        given = config.classified
+        spacing = given.spacing or (None if given.box else card.working_spacing)
+        return config.replaced(classified=given.replaced(intensity=given.intensity or card.intensity, spacing=spacing))
     data = config.data.replaced(
         intensity=config.data.intensity or card.intensity, spacing=config.data.spacing or card.working_spacing
     )
@@ -56,7 +60,11 @@ def as_the_run(config: FinetuneConfig, stored: FinetuneConfig) -> FinetuneConfig
         spacing=stored.data.spacing,
     )
     sampling = config.sampling.replaced(patch=config.sampling.patch or stored.sampling.patch)
-    kept = {name: getattr(stored, name) for name in ("model", "parts", "initialisation", "network")}
+    classified = config.classified.replaced(
+        box=stored.classified.box, intensity=stored.classified.intensity, spacing=stored.classified.spacing
+    )
+    kept: dict[str, Any] = {"classified": classified}
+    kept |= {name: getattr(stored, name) for name in ("model", "parts", "initialisation", "network")}
     return config.replaced(data=data, sampling=sampling, **kept)
 
 
@@ -85,10 +93,14 @@ def resolved(config: FinetuneConfig, loaded: LabelledCases, *, begun: bool) -> F
         spacing = np.median([volume.geometry.spacing for volume in loaded.volumes], axis=0).tolist()
         patch = fitting_patch(shape, spacing, config.sampling.voxels, network.stride)
     network.check((channels, *patch))
+    found: dict[str, Any] = {"network": network, "sampling": config.sampling.replaced(patch=patch)}
+    if config.whole:
+        given = config.classified
+        return config.replaced(**found, classified=given.replaced(intensity=given.intensity or loaded.intensity))
     data = config.data.replaced(
         classes=config.data.classes or loaded.classes, intensity=config.data.intensity or loaded.intensity
     )
-    return config.replaced(data=data, network=network, sampling=config.sampling.replaced(patch=patch))
+    return config.replaced(**found, data=data)
 
 
 def built(config: FinetuneConfig, *, begun: bool) -> tuple[nn.Module, Transferred | None]:
@@ -111,12 +123,18 @@ def built(config: FinetuneConfig, *, begun: bool) -> tuple[nn.Module, Transferre
         return task, None
     from genesis3d.networks.transfer import transfer
 
-    return task, transfer(config.model, config.network, module, config.parts)
+    return task, transfer(
+        config.model, config.network, module, config.parts, () if config.whole else config.data.classes
+    )
 
 
 def _network(config: FinetuneConfig, channels: int, classes: int) -> Network:
-    if config.model is None:
-        return config.network.replaced(in_channels=channels, out_channels=classes)
+    from genesis3d.networks.classifier import Classifier
     from genesis3d.networks.transfer import target_network
 
-    return target_network(config.model, classes, channels, purpose=config.task.name)  # type: ignore[arg-type]
+    network = config.network
+    body = network.body if config.model is None else target_network(config.model, classes, channels)
+    if config.whole:
+        classifier = network if isinstance(network, Classifier) else Classifier()
+        body = classifier.replaced(encoder=body)
+    return body.replaced(in_channels=channels, out_channels=classes)
