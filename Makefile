@@ -19,7 +19,7 @@ HEADLESS = $(if $(shell command -v xvfb-run),$(SCREEN))
 # Real scans, where they are: tests marked "real" run on them and are skipped elsewhere.
 export GENESIS_DATA
 
-.PHONY: help run test lint tests bench screenshots format clean system
+.PHONY: help run test lint tests engine-tests plugin-tests bench screenshots format clean system
 
 help:
 	@sed -n '1,5p' Makefile | sed 's/^# \{0,1\}//'
@@ -51,9 +51,14 @@ lint: $(VENV)/.ready
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate napari_genesis/napari.yaml
 
-# The engine's tests run where Qt and napari cannot be imported; the plugin's under a virtual display.
+# The engine's tests run where Qt and napari cannot be imported; the plugin's under a virtual display; both at once.
 tests: $(VENV)/.ready
+	$(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) engine-tests plugin-tests
+
+engine-tests: $(VENV)/.ready
 	GENESIS_NO_QT=1 $(BIN)/python -m pytest tests/engine tests/golden -p no:napari -p no:npe2 -p no:pytest-qt $(PYTEST_ARGS)
+
+plugin-tests: $(VENV)/.ready
 	$(HEADLESS) $(BIN)/python -m pytest tests/plugin tests/packaging $(PYTEST_ARGS)
 
 bench: $(VENV)/.ready system

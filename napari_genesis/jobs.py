@@ -23,7 +23,7 @@ from genesis3d.events import Control, Event, Failed, Finished, Order, Stepped
 from genesis3d.training.rundir import RunDir
 from napari_genesis.collecting import collect_here_during
 from napari_genesis.job_state import Curve, JobState, Phase, fold, fold_all
-from napari_genesis.run_files import RunTail, child_is_alive, kill_child, order_stop, spawn_training
+from napari_genesis.run_files import RunTail, child_is_alive, kill_child, order_stop, run_kind, spawn_training
 
 __all__ = [
     "Curve",
@@ -222,7 +222,7 @@ class RunFollower(Job):
     """
 
     def __init__(self, run_dir: str | Path, command: list[str] | None = None) -> None:
-        super().__init__("pretrain")
+        super().__init__(run_kind(Path(run_dir)))
         self.run_dir = Path(run_dir)
         self._command = command
         self._pid: int | None = None

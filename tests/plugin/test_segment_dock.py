@@ -23,8 +23,9 @@ QUICK = SegmentSettings(quality="fast", device="cpu", threads=1, precision="32",
 
 
 def body(name: str = "body", turned: bool = False) -> Volume:
-    """A body of 40 HU with two organs of 200 HU, one of them hollow, and a bone of 700 HU."""
-    hu = np.full(SHAPE, 40, np.int16)
+    """A body of 40 HU between air, with two organs of 200 HU, one of them hollow, and a bone of 700 HU."""
+    hu = np.full(SHAPE, -1000, np.int16)
+    hu[:, 3:37, 3:45] = 40
     hu[4:12, 8:20, 8:20] = 200
     hu[7:9, 12:15, 12:15] = 40
     hu[16:20, 28:34, 30:40] = 200
@@ -208,10 +209,10 @@ def test_corrections_are_measured_saved_and_kept(dock: SegmentDock, viewer: Any,
 def test_running_again_replaces_or_adds_and_does_not_load_again(
     dock: SegmentDock, viewer: Any, qtbot: Any, monkeypatch: Any
 ) -> None:
-    from genesis3d.inference import predictor
+    from genesis3d.networks import model_file
 
     first = segment(dock, qtbot)
-    monkeypatch.setattr(predictor, "read_model", None)  # to load again would fail
+    monkeypatch.setattr(model_file, "read_model", None)  # to load again would fail
     second = segment(dock, qtbot)
     assert first not in viewer.layers
     assert second in viewer.layers
@@ -296,7 +297,7 @@ def test_a_folder_is_segmented_one_failure_stops_nothing_and_it_goes_on(
     batch.button.click()
     assert dock.primary.text() == "Stop"
     wait(dock, qtbot)
-    assert "2 segmented" in batch.told.text()
+    assert "2 of 3 segmented" in batch.told.text()
     assert "1 failed" in batch.told.text()
     assert "b.nii.gz" in batch.told.text()
     made = sorted(path for path in (tmp_path / "scans-segmented").rglob("*.nii.gz"))

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
     from genesis3d.inference.canvas import Canvas
     from genesis3d.inference.cells import Cell
+    from genesis3d.inference.regrid import Regrid
     from genesis3d.inference.windows import Slices, Triple
 
-__all__ = ["Collector", "best_class"]
+__all__ = ["Collector", "best_class", "maps_on_scan"]
+
+SLAB = 2**22  # voxels that are interpolated at a time
 
 
 class Collector:
@@ -101,6 +104,31 @@ class Collector:
             self.probabilities[(slice(None), *cell.box)] = shares.cpu().numpy()
         if self.entropy is not None:
             self.entropy[cell.box] = _entropy(shares).cpu().numpy()
+
+
+def maps_on_scan(
+    regrid: Regrid, shares: NDArray[np.float16], values: Sequence[int], *, probabilities: bool, entropy: bool
+) -> tuple[NDArray[Any], NDArray[np.float16] | None, NDArray[np.float16] | None]:
+    """Return labels, probabilities and entropy on the scan's grid for ``shares`` (K, d, h, w) of the work grid.
+
+    Probabilities are interpolated linearly and only then is the best class taken, slab by slab.
+    """
+    import torch
+
+    shape, lookup = regrid.shape, np.array(values, dtype=np.uint8 if max(values) <= 255 else np.uint16)
+    labels = np.zeros(shape, lookup.dtype)
+    kept = np.zeros((len(shares), *shape), np.float16) if probabilities else None
+    unsure = np.zeros(shape, np.float16) if entropy else None
+    depth = max(1, SLAB // (len(shares) * shape[1] * shape[2]))
+    for first in range(0, shape[0], depth):
+        rows = slice(first, min(first + depth, shape[0]))
+        part = torch.from_numpy(regrid.linear(shares, rows))
+        labels[rows] = lookup[best_class(part).numpy()]
+        if kept is not None:
+            kept[:, rows] = part.numpy()
+        if unsure is not None:
+            unsure[rows] = _entropy(part).numpy()
+    return labels, kept, unsure
 
 
 def best_class(scores: Tensor) -> Tensor:

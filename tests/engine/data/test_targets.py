@@ -119,6 +119,7 @@ def test_a_case_without_labels_or_with_broken_ones_is_left_out_and_said(tmp_path
     said = "\n".join(cases.warnings)
     assert "lonely is left out: no labels are called like it" in said
     assert "broken is left out:" in said
+    assert str(tmp_path) not in said
     assert "fractions is left out: " in said
     assert "expected labels as whole numbers, got fractions" in said
     assert "negative is left out: " in said
