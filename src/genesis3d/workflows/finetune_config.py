@@ -33,8 +33,8 @@ __all__ = ["FINETUNE_PRESETS", "FinetuneConfig", "finetune_preset"]
 
 
 # What a training from scratch takes: small enough for a processor.
-_FRESH = UNet3d(width=16, decoder="nearest", norm="instance")
-_SMALL = UNet3d(width=8, decoder="nearest", norm="instance")
+_FRESH = UNet3d(width=16, decoder="nearest")
+_SMALL = UNet3d(width=8, decoder="nearest")
 
 
 class FinetuneConfig(Config):
