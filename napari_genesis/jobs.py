@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from weakref import finalize
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from genesis3d.errors import GenesisError
@@ -99,7 +100,8 @@ class Job:
     def close(self) -> None:
         """Ask the job to stop and listen no more: for docks and viewers going away."""
         self._channel.stop.set()
-        self._timer.stop()
+        if isalive(self._timer):  # at the very end Qt may be gone before Python
+            self._timer.stop()
 
     def wait_closed(self, ms: int = 5000) -> bool:
         """Wait until the background thread has ended (without telling further events); False after ``ms``."""

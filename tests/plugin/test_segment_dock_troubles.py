@@ -18,6 +18,7 @@ from genesis3d.volume import Geometry, Volume
 from genesis3d.workflows.segment_settings import SegmentSettings
 from napari_genesis.layers import add_volume
 from napari_genesis.widgets.segment.dock import SegmentDock
+from napari_genesis.widgets.segment.results import GONE
 
 SHAPE = (24, 40, 48)
 WAIT = 20_000
@@ -109,8 +110,10 @@ def test_stopping_asks_and_keeps_or_discards(dock: SegmentDock, viewer: Any, qtb
     assert dock.unfinished.asking
     assert dock.unfinished.text.text() == "Stopped after 50 %."
     assert (labels.data[:, :20] == 3).all()
+    assert not labels.editable, "a stroke would be painted over"
     dock.unfinished.keep.click()
     wait(dock, qtbot)
+    assert labels.editable
     assert labels.name == "body - segmentation (organs) (part)"
     assert [dock.panel.table.item(row, 2).text() for row in (0, 1)] == ["103.68", "0.00"]
     assert "a part of the scan" in dock.panel.summary.text()
@@ -222,10 +225,11 @@ def test_its_scan_deleted_meanwhile(dock: SegmentDock, viewer: Any, qtbot: Any, 
     assert [layer.name for layer in viewer.layers] == ["body - segmentation (organs)"]
     assert not dock.primary.isEnabled()
     viewer.layers.clear()
-    dock.panel.buttons["largest"].click()
     dock.panel.undo_button.click()
-    dock.panel.save_button.setEnabled(True)
-    dock.files.save("/nowhere/out.nii.gz")
+    for act in (dock.panel.buttons["largest"].click, dock.panel.buttons["entropy"].click, dock.files._on_save):
+        dock.show_error("")
+        act()
+        assert dock.status.error.text() == f"✖ {GONE}"
     assert not dock.running
 
 
