@@ -142,7 +142,7 @@ class FinetuneDock(TrainingDock):
     def show_version(self, model: Path) -> None:
         """Predict the whole scan with the model in ``model``."""
         try:
-            job = self.whole.job(model, self.data.scans.layer, self.data.labels.layer)
+            job = self.whole.job(model, self.data.scans.layer)
         except GenesisError as error:
             self.show_error(str(error))
             return
@@ -207,7 +207,7 @@ class FinetuneDock(TrainingDock):
             classes = run_config(run).data.classes
         except GenesisError:
             classes = ()
-        self.view.follow(follower, self.data.scans.layer, self.data.labels.layer, classes)
+        self.view.follow(follower, self.data.scans.layer, classes)
         self.versions.show_run(run)
 
     def _after_follow(self, follower: RunFollower) -> None:

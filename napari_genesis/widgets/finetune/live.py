@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,12 @@ from genesis3d.events import Control, Finished
 from genesis3d.training.rundir import RunDir
 from napari_genesis.jobs import ThreadJob
 from napari_genesis.layers import add_volume, array_turn, volume_from_layer
+from napari_genesis.widgets.colours import label_colours
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
+
+    from genesis3d.labels import LabelClass
 
 __all__ = ["LiveOverlay", "Slab", "array_box", "place_looked_at", "reading"]
 
@@ -93,7 +96,7 @@ class LiveOverlay(QObject):
         self._viewer = viewer
         self._run: Path | None = None
         self._scan: ref[Image] | None = None
-        self._labels: ref[Labels] | None = None
+        self._classes: tuple[LabelClass, ...] = ()
         self._layer: Labels | None = None
         self._volume: Any = None
         self._job: ThreadJob | None = None
@@ -114,13 +117,14 @@ class LiveOverlay(QObject):
         """The prediction's layer, while it is in the viewer."""
         return self._layer if self._layer is not None and self._layer in self._viewer.layers else None
 
-    def follow(self, run: Path, scan: Image | None, labels: Labels | None) -> None:
-        """Show the predictions of ``run`` on ``scan``, in the colours of ``labels``."""
-        if self._scan is None or scan is None or self._scan() is not scan:
-            self._let_go()
+    def follow(self, run: Path, scan: Image | None, classes: Sequence[LabelClass]) -> None:
+        """Show the predictions of ``run`` on ``scan``, in the colours of ``classes``."""
+        same = self._scan is not None and scan is not None and self._scan() is scan and self._classes == tuple(classes)
+        if not same or self.layer is None:
+            self.remove()
         self._run = run
         self._scan = None if scan is None else ref(scan)
-        self._labels = None if labels is None else ref(labels)
+        self._classes = tuple(classes)
         self.step, self._asked, self.asking = 0, None, True
 
     def rest(self) -> None:
@@ -146,7 +150,7 @@ class LiveOverlay(QObject):
         for emitter in self._emitters():
             emitter.disconnect(self._on_moved)
         self.remove()
-        self._run = self._scan = self._labels = None
+        self._run = self._scan = None
 
     def remove(self) -> None:
         """Take the layer out of the viewer; the next prediction makes it anew."""
@@ -229,9 +233,8 @@ class LiveOverlay(QObject):
         layer = add_volume(self._viewer, self._volume, scan, kind="labels", name="prediction")
         layer.metadata["genesis prediction"] = True
         layer.editable = False
-        labels = None if self._labels is None else self._labels()
-        if labels is not None:
-            layer.colormap = labels.colormap
+        if self._classes:
+            layer.colormap = label_colours(self._classes)
         layer.contour = THICKNESS
         layer.opacity = 1.0
         self._layer = layer

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from genesis3d.errors import GenesisError
+from genesis3d.training.rundir import RunDir
 from napari_genesis.widgets.model_dialogs import ImportDialog
 from napari_genesis.widgets.model_entries import suggested_name
 
@@ -32,16 +33,20 @@ NOW = "now"
 
 @dataclass(frozen=True)
 class Version:
-    """One model of a run: ``name`` is its number, or ``now`` for the best so far."""
+    """One model of a run: ``name`` is its number, or ``now`` for the best so far.
+
+    ``figures`` are those on the labels as they are now, so that versions can be compared.
+    """
 
     name: str
     path: Path
     card: ModelCard
+    figures: dict[str, float]
 
     @property
     def dice(self) -> dict[str, float]:
         """Dice on what was held out by class, the mean first under an empty name."""
-        told = self.card.metrics.items()
+        told = self.figures.items()
         found = {name[4:].removeprefix("_"): value for name, value in told if name == "dice" or name[:5] == "dice_"}
         return dict(sorted(found.items()))
 
@@ -49,14 +54,17 @@ class Version:
 def versions_of(run: Path) -> list[Version]:
     """Return the versions in ``run``, oldest first, then the best so far; one that cannot be read is left out."""
     from genesis3d.networks.model_file import read_card
+    from genesis3d.training.versions import read_versions
 
+    measured = {str(item.get("version")): item.get("figures_now") for item in read_versions(RunDir(run))}
     folder = run / "checkpoints"
     numbered = [(str(int(path.stem[-3:])), path) for path in sorted(folder.glob("version-[0-9][0-9][0-9].safetensors"))]
     best = next((path for name in ("best", "last") if (path := folder / f"{name}.safetensors").is_file()), None)
     found = []
     for name, path in [*numbered, *([(NOW, best)] if best is not None else [])]:
         try:
-            found.append(Version(name, path, read_card(path)))
+            card = read_card(path)
+            found.append(Version(name, path, card, measured.get(name) or dict(card.metrics)))
         except (GenesisError, OSError):
             continue
     return found
@@ -145,7 +153,7 @@ class VersionList(QWidget):
     def _stamp_now(self) -> tuple[object, ...]:
         if self._run is None:
             return (None,)
-        paths = sorted((self._run / "checkpoints").glob("*.safetensors"))
+        paths = [self._run / "versions.json", *sorted((self._run / "checkpoints").glob("*.safetensors"))]
         return (self._run, *((path.name, path.stat().st_mtime_ns) for path in paths if path.exists()))
 
     def _update_buttons(self) -> None:
