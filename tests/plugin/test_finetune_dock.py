@@ -22,6 +22,7 @@ from napari_genesis.widgets.finetune.counting import counted
 from napari_genesis.widgets.finetune.dock import FinetuneDock
 from napari_genesis.widgets.finetune.inputs import new_labels
 from napari_genesis.widgets.finetune.live import array_box, place_looked_at
+from napari_genesis.widgets.finetune.regrid import Slab, WorkingGrid
 
 
 @pytest.fixture(autouse=True)
@@ -301,3 +302,21 @@ def test_dice_is_drawn_in_the_colours_of_the_classes(qtbot) -> None:
     assert not plot._lines
     plot.close()
     plot.deleteLater()
+
+
+def test_a_prediction_on_a_working_grid_is_brought_back() -> None:
+    geometry = Geometry((20, 30, 40), (2.0, 1.0, 1.0), (5.0, 6.0, 7.0))
+    own = WorkingGrid(geometry, None)
+    slab = Slab(np.ones((1, 30, 40), np.uint16), (4, 0, 0), 9)
+    assert own.there(0, 4) == 4
+    back = own.back(slab)
+    assert (back.start, back.labels.shape, back.step) == ((4, 0, 0), (1, 30, 40), 9)
+    coarse = WorkingGrid(geometry, (4.0, 2.0, 2.0))
+    assert [coarse.there(0, z) for z in (0, 1, 10, 19)] == [0, 0, 5, 9]
+    labels = np.zeros((1, 15, 20), np.uint16)
+    labels[0, 5, 10] = 3
+    back = coarse.back(Slab(labels, (5, 0, 0), 1))
+    assert (back.start, back.labels.shape) == ((10, 0, 0), (2, 30, 40))
+    assert np.argwhere(back.labels == 3)[:, 1:].min(axis=0).tolist() == [10, 20]
+    assert int((back.labels == 3).sum()) == 8
+    assert coarse.back(Slab(labels, (10, 0, 0), 1)) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -18,25 +17,18 @@ from genesis3d.training.rundir import RunDir
 from napari_genesis.jobs import ThreadJob
 from napari_genesis.layers import add_volume, array_turn, volume_from_layer
 from napari_genesis.widgets.colours import label_colours
+from napari_genesis.widgets.finetune.regrid import Slab, WorkingGrid
+from napari_genesis.widgets.finetune.rounds import run_config
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from genesis3d.labels import LabelClass
 
-__all__ = ["LiveOverlay", "Slab", "array_box", "place_looked_at", "reading"]
+__all__ = ["LiveOverlay", "array_box", "place_looked_at", "reading"]
 
 MOVED_MS = 120  # after the slice changed: a drag of the slider asks once
 THICKNESS = 1  # of the outlines, in voxels
-
-
-@dataclass(frozen=True, eq=False)
-class Slab:
-    """``labels`` (d, h, w), class values, of the canonical scan from voxel ``start`` on, as of ``step``."""
-
-    labels: np.ndarray
-    start: tuple[int, int, int]
-    step: int
 
 
 def reading(path: Path) -> Callable[[Control], Iterator[Any]]:
@@ -105,6 +97,7 @@ class LiveOverlay(QObject):
         self.step = 0
         self.wanted, self.asking = True, False
         self._asked: tuple[int, int] | None = None
+        self._grid: WorkingGrid | None = None
         self._moved = QTimer(self)
         self._moved.setSingleShot(True)
         self._moved.setInterval(MOVED_MS)
@@ -125,7 +118,7 @@ class LiveOverlay(QObject):
         self._run = run
         self._scan = None if scan is None else ref(scan)
         self._classes = tuple(classes)
-        self.step, self._asked, self.asking = 0, None, True
+        self.step, self._asked, self._grid, self.asking = 0, None, None, True
 
     def rest(self) -> None:
         """The training ended: ask no more; the last prediction stays."""
@@ -168,13 +161,17 @@ class LiveOverlay(QObject):
             return
         try:
             place = place_looked_at(self._viewer, scan)
+            if place is None or place == self._asked:
+                return
+            if self._grid is None:  # the run has begun: it has settled on its grid
+                geometry = volume_from_layer(scan).geometry
+                self._grid = WorkingGrid(geometry, run_config(self._run).data.spacing)
         except GenesisError:
             return
-        if place is not None and place != self._asked:
-            self._asked = place
-            from genesis3d.training.live import ask
+        from genesis3d.training.live import ask
 
-            ask(self._run, case=0, axis=place[0], index=place[1])
+        self._asked = place
+        ask(self._run, case=0, axis=place[0], index=self._grid.there(*place))
 
     def read(self, path: Path) -> None:
         """Show the prediction in ``path`` as soon as it is read; of several that come together the newest."""
@@ -192,14 +189,14 @@ class LiveOverlay(QObject):
         scan = None if self._scan is None else self._scan()
         if not self.wanted or scan is None or scan not in self._viewer.layers or not self._make_layer(scan):
             return
+        own = slab if self._grid is None else self._grid.back(slab)
         whole = self._volume.data[0]
-        stop = np.add(slab.start, slab.labels.shape)
-        if min(slab.start) < 0 or (stop > whole.shape).any():
+        if own is None or (np.add(own.start, own.labels.shape) > whole.shape).any():
             return  # of another scan
         if self.box is not None:
             whole[self.box] = 0
-        self.box = tuple(slice(int(a), int(b)) for a, b in zip(slab.start, stop, strict=True))
-        whole[self.box] = slab.labels
+        self.box = tuple(slice(a, a + n) for a, n in zip(own.start, own.labels.shape, strict=True))
+        whole[self.box] = own.labels
         self.step = slab.step
         layer = self.layer
         if layer is not None:

@@ -80,10 +80,9 @@ class WholePrediction(QObject):
             raise ConfigError("pick the scan to be predicted first")
         if self.running:
             raise ConfigError("a prediction is being made: let it end first")
-        volume = volume_from_layer(scan)
+        volume, classes = volume_from_layer(scan), read_card(model).classes
         empty = volume.with_data(np.zeros(volume.geometry.shape, np.uint16), unit=None, notes=())
         layer = self._layer_for(_name(model), empty, scan)
-        classes = read_card(model).classes
         layer.colormap = label_colours(classes)
         name_structures(layer, (one for one in classes if one.value))
         self._layer, self._canvas = ref(layer), Canvas(empty.data[0])
