@@ -156,7 +156,7 @@ def test_the_loop_paints_trains_sees_corrects_and_goes_on(dock, qtbot, painted) 
 
     before = layer.data.copy()
     dock.view.take_button.click()
-    assert "54 voxels of this slice" in dock.view.note.text()
+    assert "54 voxels on this slice taken into ct - labels" in dock.view.note.text()
     assert int((layer.data != before).sum()) == 54
     layer.undo()
     assert np.array_equal(layer.data, before)

@@ -83,11 +83,12 @@ class VersionList(QWidget):
 
     Signals
     -------
-    applied(object) : the :class:`Path` of the version to show on the scan
+    applied(object), taken(object) : the :class:`Path` of the version to show on the scan, or to take as labels
     added(str) : the name under which a version entered the library
     """
 
     applied = Signal(object)
+    taken = Signal(object)
     added = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -104,15 +105,20 @@ class VersionList(QWidget):
         self.table.setFixedHeight(110)
         self.table.itemSelectionChanged.connect(self._update_buttons)
         self.table.itemDoubleClicked.connect(self._apply)
-        self.apply_button = QPushButton("Show on the scan", objectName="version-apply", enabled=False)
+        self.apply_button = QPushButton("Show", objectName="version-apply", enabled=False)
         self.apply_button.setToolTip("predict the whole scan with this version, as a layer of its own")
         self.apply_button.clicked.connect(self._apply)
+        self.take_button = QPushButton("Use as labels", objectName="version-take", enabled=False)
+        self.take_button.setToolTip(
+            "copy what Show found on the whole scan into the labels layer; Ctrl+Z takes it back"
+        )
+        self.take_button.clicked.connect(self._take)
         self.add_button = QPushButton("Add to library…", objectName="version-add", enabled=False)
         self.add_button.setToolTip("under a name of yours, for the Segment dock and for other trainings")
         self.add_button.clicked.connect(self.add_to_library)
         row = QGridLayout()
-        row.addWidget(self.apply_button, 0, 0)
-        row.addWidget(self.add_button, 0, 1)
+        for column, button in enumerate((self.apply_button, self.take_button, self.add_button)):
+            row.addWidget(button, 0, column)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
@@ -157,13 +163,18 @@ class VersionList(QWidget):
         return (self._run, *((path.name, path.stat().st_mtime_ns) for path in paths if path.exists()))
 
     def _update_buttons(self) -> None:
-        for button in (self.apply_button, self.add_button):
+        for button in (self.apply_button, self.take_button, self.add_button):
             button.setEnabled(self.selected() is not None)
 
     def _apply(self, *_: object) -> None:
         version = self.selected()
         if version is not None:
             self.applied.emit(version.path)
+
+    def _take(self, *_: object) -> None:
+        version = self.selected()
+        if version is not None:
+            self.taken.emit(version.path)
 
     def add_to_library(self, *_: object) -> ImportDialog | None:
         """Open the dialog that puts the selected version into the library under a name."""

@@ -92,6 +92,11 @@ class WholePrediction(QObject):
         self.status.show_error("")
         return self._job
 
+    def layer_of(self, model: Path) -> Labels | None:
+        """Return the layer that shows what ``model`` finds, or None when there is none, or it is not complete."""
+        name = _name(model)
+        return None if self.running or name not in self._viewer.layers else self._viewer.layers[name]
+
     def _layer_for(self, name: str, empty: Volume, scan: Image) -> Labels:
         if name in self._viewer.layers:
             self._viewer.layers.remove(name)
