@@ -69,8 +69,7 @@ class FinetuneDock(TrainingDock):
         except (GenesisError, OSError) as error:
             self.show_error(str(error))
             return
-        self._run = run
-        self._trained_on = (None, None)
+        self._run, self._trained_on = run, (None, None)
         if pair is None:
             self._begin(run, config)
             return
