@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from weakref import finalize
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from genesis3d.errors import GenesisError
@@ -23,7 +24,7 @@ from genesis3d.events import Control, Event, Failed, Finished, Order, Stepped
 from genesis3d.training.rundir import RunDir
 from napari_genesis.collecting import collect_here_during
 from napari_genesis.job_state import Curve, JobState, Phase, fold, fold_all
-from napari_genesis.run_files import RunTail, child_is_alive, kill_child, order_stop, spawn_training
+from napari_genesis.run_files import RunTail, child_is_alive, kill_child, order_stop, run_kind, spawn_training
 
 __all__ = [
     "Curve",
@@ -99,7 +100,8 @@ class Job:
     def close(self) -> None:
         """Ask the job to stop and listen no more: for docks and viewers going away."""
         self._channel.stop.set()
-        self._timer.stop()
+        if isalive(self._timer):  # at the very end Qt may be gone before Python
+            self._timer.stop()
 
     def wait_closed(self, ms: int = 5000) -> bool:
         """Wait until the background thread has ended (without telling further events); False after ``ms``."""
@@ -222,7 +224,7 @@ class RunFollower(Job):
     """
 
     def __init__(self, run_dir: str | Path, command: list[str] | None = None) -> None:
-        super().__init__("pretrain")
+        super().__init__(run_kind(Path(run_dir)))
         self.run_dir = Path(run_dir)
         self._command = command
         self._pid: int | None = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-__all__ = ["AXES", "UNITS", "add_volume", "check_layer", "layer_data", "layer_kind", "oblique_conflict",
+__all__ = ["AXES", "UNITS", "add_volume", "array_turn", "check_layer", "layer_data", "layer_kind", "oblique_conflict",
            "patient_point", "say_oblique", "view_point", "volume_from_layer"]  # fmt: skip
 
 AXES = ("S", "P", "L")
@@ -115,6 +115,11 @@ def add_volume(
     add = viewer.add_labels if kind == "labels" else viewer.add_image
     layers = add(array, **(keywords | options))
     return layers[0] if isinstance(layers, list) else layers
+
+
+def array_turn(layer: Layer) -> Orientation:
+    """Return how a layer's array is turned to be the canonical one: nothing, for what this plugin opened."""
+    return _array_geometry(layer).canonical_orientation()
 
 
 def patient_point(layer: Layer, view: Any) -> NDArray[np.float64]:

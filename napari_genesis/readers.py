@@ -92,7 +92,11 @@ def _together(paths: Iterable[str]) -> list[str]:
 def _read(path: str) -> list[LayerData]:
     from genesis3d.io import read_volume
     from napari_genesis.layers import layer_data, say_oblique
+    from napari_genesis.segmentations import segmentation_layer
 
+    segmentation = segmentation_layer(path)
+    if segmentation is not None:
+        return [segmentation]
     layers: list[LayerData] = []
     for series, channel in _chosen(path):
         volume = read_volume(path, series=series, channel=channel)
@@ -100,8 +104,19 @@ def _read(path: str) -> list[LayerData]:
             volume = volume.with_data(volume.data, name=f"{volume.name} channel {channel}")
         _say_notes(volume)
         say_oblique(volume)
-        layers.append(layer_data(_whole_numbers(volume)))
+        layers.append(_named(layer_data(_whole_numbers(volume)), path))
     return layers
+
+
+def _named(layer: LayerData, path: str) -> LayerData:
+    """A labels layer with the names and colours that its file holds; any other as it is."""
+    from genesis3d.io.segment_keys import read_classes
+    from napari_genesis.segmentations import described
+
+    array, options, kind = layer
+    if kind != "labels":
+        return layer
+    return array, options | described(read_classes(Path(path)), options["metadata"]), kind
 
 
 def _chosen(path: str) -> list[tuple[str | None, int | None]]:

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "kill_child",
     "log_tail",
     "order_stop",
+    "run_kind",
     "spawn_training",
     "training_threads",
     "write_config",
@@ -71,6 +73,24 @@ class RunTail:
         message = "the training process ended unexpectedly; its checkpoints are kept and the run can be resumed"
         last = log_tail(self._run, lines=3)
         return (f"{message}; the last lines of its log: {last}" if last else message), False
+
+
+def run_kind(run_dir: Path) -> str:
+    """Return the command that trains ``run_dir``: ``finetune`` where its configuration has targets, else pretrain."""
+    path = run_dir / "config.json"
+    try:
+        return _kind_of(path, path.stat().st_mtime_ns)
+    except OSError:
+        return "pretrain"
+
+
+@lru_cache(maxsize=4096)
+def _kind_of(path: Path, _changed: int) -> str:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return "pretrain"
+    return "finetune" if isinstance(values, dict) and "data" in values else "pretrain"
 
 
 def log_tail(run_dir: Path, lines: int = 200) -> str:
@@ -143,7 +163,7 @@ def training_threads() -> int:
 def spawn_training(run_dir: Path, resume: bool, command: list[str] | None = None) -> subprocess.Popen[bytes]:
     """Start the command-line training of ``run_dir``: own session, low priority, output to ``RUN/log.txt``."""
     if command is None:
-        command = [sys.executable, "-m", "genesis3d", "pretrain", "--config", str(run_dir / "config.json"),
+        command = [sys.executable, "-m", "genesis3d", run_kind(run_dir), "--config", str(run_dir / "config.json"),
                    "--run-dir", str(run_dir), *(["--resume"] if resume else [])]  # fmt: skip
     threads = str(training_threads())
     # OpenMP that spins while waiting takes the window's core; it can be told so only before torch is loaded.

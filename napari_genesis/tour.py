@@ -29,12 +29,12 @@ WINDOW = (1440, 900)
 class Tour:
     """The steps; each leaves the window as a user would see it."""
 
-    def __init__(self, viewer: Viewer, pictures: Path | None = None) -> None:
+    def __init__(self, viewer: Viewer, pictures: Path | None = None, prefix: str = "") -> None:
         from napari_genesis.widgets.workbench import WorkbenchDock
 
         self.viewer = viewer
         self.pictures = pictures
-        self._count = 0
+        self._prefix, self._count = prefix, 0
         viewer.window._qt_window.resize(*WINDOW)
         _dock, workbench = viewer.window.add_plugin_dock_widget(PLUGIN, "Genesis workbench")
         assert isinstance(workbench, WorkbenchDock)
@@ -61,12 +61,12 @@ class Tour:
         return True
 
     def picture(self, name: str) -> None:
-        """Save the window as ``NN-name.png``, where pictures are wanted."""
+        """Save the window as ``NN-name.png`` (the prefix before it), where pictures are wanted."""
         if self.pictures is None:
             return
         self._count += 1
         self.wait(seconds=1.5)
-        path = self.pictures / f"{self._count:02d}-{name}.png"
+        path = self.pictures / f"{self._prefix}{self._count:02d}-{name}.png"
         self.viewer.window._qt_window.grab().save(str(path))
         print(path)
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from common import DOCS, ROOT, run_command
-from genesis3d.workflows.segment import SegmentConfig, segment
 
 from genesis3d.errors import RunError
+from genesis3d.evaluation.segmentation import FIGURES as TITLES
 from genesis3d.events import Event, Failed, Finished
 from genesis3d.files import write_atomic
 from genesis3d.labels import named
@@ -28,6 +28,7 @@ from genesis3d.networks.card import library_versions
 from genesis3d.training.rundir import RunDir
 from genesis3d.workflows.evaluate import EvaluateSegmentationConfig, evaluate_segmentation
 from genesis3d.workflows.finetune import FinetuneConfig, finetune
+from genesis3d.workflows.segment import SegmentConfig, segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +93,7 @@ def tested(run: Path, data: Path) -> Record:
 
 def gathered(config: FinetuneConfig, report: Record, found: Record) -> Record:
     """Return everything the page says, and each case's figures."""
-    figures = {f"{row['figure']}, {row['class']}": row for row in found["summary"] if row["figure"] in FIGURES}
+    figures = [row for row in found["summary"] if row["figure"] in FIGURES and row["class"] in CLASSES.values()]
     dice = [row["mean"] for row in found["summary"] if row["figure"] == "dice" and row["class"] in CLASSES.values()]
     return {
         "dice": float(np.mean(dice)), "goal": GOAL, "cases": found["cases"], "failed": found["failed"],
@@ -130,7 +131,10 @@ def page(result: Record) -> str:
         "|---|---|",
         f"| mean Dice of 40 cases, both classes | **{result['dice']:.4f}** (aim {GOAL}: {verdict}; nnU-Net publishes "
         ".90 and .89) |",
-        *(f"| {name} | {row['mean']:.4f} ± {row['sd']:.4f} |" for name, row in result["figures"].items()),
+        *(
+            f"| {TITLES[row['figure']]}, {row['class']} | {row['mean']:.3f} ± {row['sd']:.3f} |"
+            for row in result["figures"]
+        ),
         f"| training | {result['steps']:,} steps, {result['minutes']:.1f} minutes, {result['threads']} thread(s) of "
         f"{result['processor']} |",
         f"| network | unet3d, width {network['width']}, {network['norm']} norm, "

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLay
 
 from napari_genesis.jobs import Curve
 
-__all__ = ["CurvePlot", "smoothed"]
+__all__ = ["GREY", "REDRAW_MS", "CurvePlot", "arrays_of", "bare_plot", "colour_axes", "smoothed"]
 
 REDRAW_MS = 250
 # Distinct for colour-blind people, readable on dark and light (Okabe and Ito, Color Universal Design, 2008).
@@ -47,14 +47,7 @@ class CurvePlot(QWidget):
 
         super().__init__(parent)
         self._pg = pg
-        self.plot = pg.PlotWidget()
-        self.plot.setMenuEnabled(False)
-        self.plot.setMouseEnabled(x=True, y=False)
-        self.plot.hideButtons()
-        self.plot.setLabel("bottom", "step")
-        self.plot.getAxis("left").enableAutoSIPrefix(False)
-        self.plot.getAxis("left").setStyle(tickFont=QFont(self.font().family(), 7))
-        self.plot.getAxis("bottom").setHeight(36)
+        self.plot = bare_plot(pg)
         self._lines = {
             "raw": self.plot.plot(pen=pg.mkPen(BLUE + "55", width=1)),
             "train": self.plot.plot(pen=pg.mkPen(BLUE, width=2)),
@@ -102,13 +95,7 @@ class CurvePlot(QWidget):
 
     def set_theme(self, theme: str) -> None:
         """Take the colours of napari's ``theme``."""
-        colours = get_theme(theme)
-        self.plot.setBackground(colours.background.as_hex())
-        text = colours.text.as_hex()
-        for side in ("left", "bottom"):
-            axis = self.plot.getAxis(side)
-            axis.setPen(text)
-            axis.setTextPen(text)
+        colour_axes(self.plot, theme)
 
     def show_curves(self, curves: dict[str, Curve]) -> None:
         """Show ``curves`` of a :class:`JobState`, now or with the next redraw."""
@@ -135,8 +122,37 @@ class CurvePlot(QWidget):
         self.plot.setLabel("left", "loss (log)" if on else "loss")
 
 
+def bare_plot(pg: Any) -> Any:
+    """Return a plot over steps as all docks show them: no menu, no buttons, dragged and zoomed along steps alone."""
+    plot = pg.PlotWidget()
+    plot.setMenuEnabled(False)
+    plot.setMouseEnabled(x=True, y=False)
+    plot.hideButtons()
+    plot.setLabel("bottom", "step")
+    plot.getAxis("left").enableAutoSIPrefix(False)
+    plot.getAxis("left").setStyle(tickFont=QFont(plot.font().family(), 7))
+    plot.getAxis("bottom").setHeight(36)
+    return plot
+
+
+def colour_axes(plot: Any, theme: str) -> None:
+    """Give ``plot`` the colours of napari's ``theme``."""
+    colours = get_theme(theme)
+    plot.setBackground(colours.background.as_hex())
+    text = colours.text.as_hex()
+    for side in ("left", "bottom"):
+        axis = plot.getAxis(side)
+        axis.setPen(text)
+        axis.setTextPen(text)
+
+
 def _arrays(curves: dict[str, Curve], name: str) -> tuple[np.ndarray, np.ndarray]:
-    steps, values = curves.get(name, ([], []))
+    return arrays_of(curves.get(name, ([], [])))
+
+
+def arrays_of(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps and values of a curve as arrays."""
+    steps, values = curve
     return np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
 
 

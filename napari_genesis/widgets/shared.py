@@ -16,7 +16,7 @@ __all__ = ["Store", "current_chain", "current_pretrain_config", "home", "offer",
 
 
 def runs_folder() -> Path:
-    """Return the folder in which each pre-training is a folder of its own."""
+    """Return the folder in which each training is a folder of its own."""
     return home() / "runs"
 
 

@@ -18,6 +18,7 @@ DOCKS = {
     "Scan": "windows, HU under the cursor, anatomical views",
     "Preview": "see and tune what training will see",
     "Pre-train": "learn anatomy from unlabelled scans",
+    "Fine-tune": "teach a model your structures from a few painted slices",
     "Segment": "find structures with a trained model",
     "Anomaly map": "overlay what the network cannot explain",
 }

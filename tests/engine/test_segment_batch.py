@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from genesis3d.cli import build_app
-from genesis3d.errors import ConfigError, GeometryError, ModelError
+from genesis3d.errors import ConfigError, ModelError
 from genesis3d.io import read_volume, write_volume
 from genesis3d.labels import LabelClass
 from genesis3d.networks.model_file import ModelCard, write_model
@@ -112,7 +112,7 @@ def test_stopped_the_complete_cases_stay(inputs: dict[str, Any]) -> None:
 
     def control() -> Any:
         asked[0] += 1
-        return "stop" if asked[0] > 30 else "run"
+        return "stop" if asked[0] > 17 else "run"
 
     events = list(segment(SegmentConfig.parse(inputs), control))
     assert events[-1].cancelled
@@ -168,8 +168,9 @@ def test_restoration_models_and_dicom_seg_of_other_files_are_refused(inputs: dic
 
 
 def test_the_command(inputs: dict[str, Any]) -> None:
-    given = ["segment", inputs["scans"][0], "--model", inputs["model"], "--out-dir", inputs["out_dir"], "--device", "cpu",
-             "--precision", "32", "--set", "window=[8,16,16]", "--no-skip-air", "--quality", "fast", "--largest"]  # fmt: skip
+    given = ["segment", inputs["scans"][0], "--model", inputs["model"], "--out-dir", inputs["out_dir"]]
+    given += ["--device", "cpu", "--precision", "32", "--set", "window=[8,16,16]", "--no-skip-air"]
+    given += ["--quality", "fast", "--largest"]
     result = CliRunner().invoke(build_app(), given)
     assert result.exit_code == 0
     assert "3 of 3 cases complete" in result.stdout
@@ -181,3 +182,13 @@ def test_the_command(inputs: dict[str, Any]) -> None:
     wrong = CliRunner().invoke(build_app(), [*given, "--box", "1,2,3"])
     assert isinstance(wrong.exception, ConfigError)
     assert isinstance(CliRunner().invoke(build_app(), [*given, "--quality", "great"]).exception, ConfigError)
+
+
+def test_labels_that_grow_on_disk(inputs: dict[str, Any]) -> None:
+    _, result = done(inputs, format=".zarr", entropy=True)
+    assert result["complete"] == 3
+    out = Path(inputs["out_dir"])
+    assert sorted(path.name for path in out.glob("*.zarr")) == ["case0.zarr", "case1.zarr", "case2.zarr"]
+    assert not list(out.glob(".*.part"))
+    assert len(list(out.glob("*_uncertainty.nii.gz"))) == 3
+    assert done(inputs, format=".zarr", entropy=True)[1]["already_there"] == 3

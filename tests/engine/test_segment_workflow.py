@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from genesis3d.errors import DomainError, GeometryError, ModelError
+from genesis3d.errors import ConfigError, DomainError, GeometryError, ModelError, ScanError
 from genesis3d.events import Event
 from genesis3d.labels import LabelClass
 from genesis3d.networks.model_file import LoadedModel, ModelCard, read_model, write_model
@@ -162,3 +162,99 @@ def test_voxels_without_a_value_are_said_and_taken_as_dark(model: LoadedModel) -
     assert any(event.kind == "warned" for event in events)
     assert found.probabilities is not None
     assert np.isfinite(found.probabilities.data).all()
+
+
+def test_the_working_spacing_is_left_again(model: LoadedModel) -> None:
+    """A card that works on coarser voxels: labels, probabilities and canvas lie on the scan's own grid all the same."""
+    coarse = LoadedModel(model.module, card(working_spacing=(2.5, 1.6, 1.6)), Path("coarse.safetensors"))
+    canvas = Canvas(np.zeros(SHAPE, np.uint16))
+    inside = np.zeros(SHAPE, bool)
+    inside[2:20, 4:36, 3:40] = True
+    wanted = settings(probabilities=True, entropy=True)
+    _, found = run(segment_volume(scan(), coarse, wanted, focus=(12, 20, 20), canvas=canvas, inside=inside))
+    assert found.labels.geometry == scan().geometry
+    assert found.probabilities is not None
+    assert found.entropy is not None
+    assert found.probabilities.data.shape == (3, *SHAPE)
+    assert found.entropy.data.shape == (1, *SHAPE)
+    best = np.array([0, 5, 300])[found.probabilities.data.argmax(0)]
+    assert (best == found.labels.data[0])[inside].mean() > 0.999
+    assert not found.labels.data[0][~inside].any()
+    np.testing.assert_array_equal(canvas.labels, found.labels.data[0])
+    assert len(np.unique(found.labels.data)) > 1
+    stopped = iter(["run"])
+    _, part = run(segment_volume(scan(), coarse, settings(), control=lambda: next(stopped, "stop")))
+    assert 0 < part.covered.mean() < 1
+    assert not part.labels.data[0][~part.covered].any()
+
+
+def test_mirror_images_never_swap_sides(model: LoadedModel) -> None:
+    sided = (CLASSES[0], LabelClass(value=1, name="left lung"), LabelClass(value=2, name="Right_lung"))
+    both = LoadedModel(model.module, card(classes=sided), Path("sided.safetensors"))
+    _, found = run(segment_volume(scan(), both, settings(quality="best", overlap=0.0)))
+    assert any("left from right" in text for text in found.warnings)
+    _, plain = run(segment_volume(scan(), model, settings(mirror="dhw", overlap=0.0)))
+    assert not plain.warnings
+    assert 0.5 < (np.searchsorted([0, 5, 300], plain.labels.data) == found.labels.data).mean() < 1
+
+
+def test_the_air_around_a_ct_is_left_out(model: LoadedModel) -> None:
+    wide = np.full((1, 24, 96, 96), -1000, np.int16)
+    wide[:, :, 30:70, 28:72] = scan().data + 700
+    volume = Volume(wide, Geometry((24, 96, 96), (2.5, 0.8, 0.8)), "CT", "HU", "wide")
+    all_of_it, _ = run(segment_volume(volume, model, settings(window=(16, 16, 16))))
+    events, found = run(segment_volume(volume, model, settings(window=(16, 16, 16), skip_air=True)))
+    assert events[0].total < 0.6 * all_of_it[0].total
+    assert found.covered.all()
+    assert not found.labels.data[0, :, :8].any()
+
+
+def test_tidied(model: LoadedModel) -> None:
+    from genesis3d.io.itk_filters.components import components
+
+    _, rough = run(segment_volume(scan(), model, settings()))
+    _, found = run(segment_volume(scan(), model, settings(largest=True, fill=True)))
+    for value in (5, 300):
+        assert len(components(rough.labels.data[0] == value)[1]) > 1
+        assert len(components(found.labels.data[0] == value)[1]) == 1
+
+
+def test_out_of_memory_is_said_and_nothing_is_lost(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    from genesis3d.inference.classes import ClassPredictor
+
+    _, whole = run(segment_volume(scan(), model, settings()))
+    forward, calls = ClassPredictor._forward, [0]
+
+    def failing(self: ClassPredictor, x: torch.Tensor) -> torch.Tensor:
+        calls[0] += 1
+        if calls[0] == 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return forward(self, x)
+
+    monkeypatch.setattr(ClassPredictor, "_forward", failing)
+    events, found = run(segment_volume(scan(), model, settings()))
+    said = [event.message for event in events if event.kind == "warned"]
+    assert said == list(found.warnings)
+    assert said == ["The memory of cpu did not suffice: going on with half precision; nothing done so far is lost."]
+    assert found.complete
+    assert (found.labels.data == whole.labels.data).mean() > 0.9
+    assert found.precision == "bf16"
+    monkeypatch.undo()
+    assert run(segment_volume(scan(), model, settings()))[1].precision == "32"  # the next one starts afresh
+
+
+def test_a_store_takes_the_results_in_place_of_memory(model: LoadedModel, tmp_path: Path) -> None:
+    import zarr
+
+    _, whole = run(segment_volume(scan(), model, settings(probabilities=True)))
+    _, found = run(segment_volume(scan(), model, settings(probabilities=True), out_store=tmp_path / "s.zarr"))
+    assert not isinstance(found.labels.data, np.ndarray)
+    group = zarr.open_group(tmp_path / "s.zarr", mode="r")
+    np.testing.assert_array_equal(np.asarray(group["labels"]), whole.labels.data)
+    np.testing.assert_array_equal(np.asarray(group["probabilities"]), whole.probabilities.data)
+    assert [one["name"] for one in group.attrs["classes"]] == ["background", "dark", "bright"]
+    assert tuple(group.attrs["spacing_zyx_mm"]) == scan().geometry.spacing
+    with pytest.raises(ScanError, match="expected a new or empty folder"):
+        run(segment_volume(scan(), model, settings(), out_store=tmp_path / "s.zarr"))
+    with pytest.raises(ConfigError, match="out_store: expected"):
+        run(segment_volume(scan(), model, settings(fill=True), out_store=tmp_path / "t.zarr"))

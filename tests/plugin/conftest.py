@@ -95,6 +95,51 @@ def known_plugin(npe2pm: Any) -> None:
 
 
 @pytest.fixture
+def fake_finetuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fine-tunings are a child process that behaves as one, without torch."""
+    import sys
+
+    from napari_genesis import jobs
+
+    spawn, script = jobs.spawn_training, str(Path(__file__).with_name("fake_finetuning.py"))
+
+    def spawned(run: Path, resume: bool, _: Any) -> Any:
+        return spawn(run, resume, [sys.executable, script, str(run), *(["--resume"] if resume else [])])
+
+    monkeypatch.setattr(jobs, "spawn_training", spawned)
+
+
+@pytest.fixture
+def ct() -> Callable[..., Any]:
+    """A small noisy CT with a dense block and a softer one: ``ct(seed, name, shape)``."""
+    import numpy as np
+
+    from genesis3d.volume import Geometry, Volume
+
+    def made(seed: int = 0, name: str = "ct", shape: tuple[int, int, int] = (12, 24, 20)) -> Any:
+        data = np.random.default_rng(seed).normal(-700, 40, shape).astype(np.int16)
+        data[:, 4:12, 4:12] = 300
+        data[:, 14:20, 4:12] = -100
+        return Volume(data[None], Geometry(shape, (2.5, 0.7, 0.7)), modality="CT", unit="HU", name=name)
+
+    return made
+
+
+@pytest.fixture
+def paint() -> Callable[..., None]:
+    """Paint the blocks of such a CT as 1 and 2 on some slices, by the layer's own editing."""
+    import numpy as np
+
+    def painted(layer: Any, slices: Sequence[int] = (4, 6)) -> None:
+        for z in slices:
+            for value, rows in ((1, slice(4, 12)), (2, slice(14, 20))):
+                index = np.mgrid[z : z + 1, rows, 4:12].reshape(3, -1)
+                layer.data_setitem(tuple(index), value)
+
+    return painted
+
+
+@pytest.fixture
 def segmentation_model(tmp_path: Path) -> Path:
     """A model of two structures that goes by the intensity alone: above 120 HU value 3, organ; above 440, 7, bone."""
     import torch

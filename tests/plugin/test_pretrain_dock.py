@@ -24,10 +24,11 @@ from napari_genesis import devices, jobs
 from napari_genesis.layers import add_volume
 from napari_genesis.run_files import write_config
 from napari_genesis.widgets import closing
+from napari_genesis.widgets.extending import extended
+from napari_genesis.widgets.handing import equals_its_file
 from napari_genesis.widgets.plots import CurvePlot, smoothed
 from napari_genesis.widgets.pretrain.dock import PretrainDock
-from napari_genesis.widgets.pretrain.inputs import equals_its_file, extended
-from napari_genesis.widgets.pretrain.runs import free_name
+from napari_genesis.widgets.runs import free_name
 from napari_genesis.widgets.shared import current_pretrain_config, offer_chain, runs_folder
 
 FAKE = """

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from genesis3d.events import Finished
 from genesis3d.networks import library as library_module
 from genesis3d.volume import Geometry, Volume
 from genesis3d.workflows.segment_settings import SegmentSettings
@@ -23,8 +24,9 @@ QUICK = SegmentSettings(quality="fast", device="cpu", threads=1, precision="32",
 
 
 def body(name: str = "body", turned: bool = False) -> Volume:
-    """A body of 40 HU with two organs of 200 HU, one of them hollow, and a bone of 700 HU."""
-    hu = np.full(SHAPE, 40, np.int16)
+    """A body of 40 HU between air, with two organs of 200 HU, one of them hollow, and a bone of 700 HU."""
+    hu = np.full(SHAPE, -1000, np.int16)
+    hu[:, 3:37, 3:45] = 40
     hu[4:12, 8:20, 8:20] = 200
     hu[7:9, 12:15, 12:15] = 40
     hu[16:20, 28:34, 30:40] = 200
@@ -208,10 +210,10 @@ def test_corrections_are_measured_saved_and_kept(dock: SegmentDock, viewer: Any,
 def test_running_again_replaces_or_adds_and_does_not_load_again(
     dock: SegmentDock, viewer: Any, qtbot: Any, monkeypatch: Any
 ) -> None:
-    from genesis3d.inference import predictor
+    from genesis3d.networks import model_file
 
     first = segment(dock, qtbot)
-    monkeypatch.setattr(predictor, "read_model", None)  # to load again would fail
+    monkeypatch.setattr(model_file, "read_model", None)  # to load again would fail
     second = segment(dock, qtbot)
     assert first not in viewer.layers
     assert second in viewer.layers
@@ -296,7 +298,7 @@ def test_a_folder_is_segmented_one_failure_stops_nothing_and_it_goes_on(
     batch.button.click()
     assert dock.primary.text() == "Stop"
     wait(dock, qtbot)
-    assert "2 segmented" in batch.told.text()
+    assert "2 of 3 segmented" in batch.told.text()
     assert "1 failed" in batch.told.text()
     assert "b.nii.gz" in batch.told.text()
     made = sorted(path for path in (tmp_path / "scans-segmented").rglob("*.nii.gz"))
@@ -335,3 +337,100 @@ def test_the_middle_of_the_view_is_found_in_a_turned_scan(viewer: Any) -> None:
     viewer.dims.order = (1, 0, 2)
     _voxel, along = looked_at(viewer, layer, volume.geometry)
     assert along == 1
+
+
+def series(folder: Path) -> Path:
+    """Write the body as a DICOM series of axial slices."""
+    import pydicom
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    study, uid, frame = generate_uid(), generate_uid(), generate_uid()
+    folder.mkdir()
+    for index, plane in enumerate(body().data[0]):
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        d = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        d.SOPClassUID, d.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+        d.StudyInstanceUID, d.SeriesInstanceUID, d.FrameOfReferenceUID = study, uid, frame
+        d.Modality, d.PatientID, d.PatientName, d.StudyDate = "CT", "x", "x", "20200101"
+        d.PatientBirthDate = d.PatientSex = d.AccessionNumber = d.StudyID = d.StudyTime = d.ReferringPhysicianName = ""
+        d.SeriesNumber, d.InstanceNumber, d.PatientPosition = 1, index + 1, "HFS"
+        d.Rows, d.Columns = plane.shape
+        d.PixelSpacing, d.SliceThickness, d.ImageOrientationPatient = [1.5, 1.5], 2.0, [1, 0, 0, 0, 1, 0]
+        d.ImagePositionPatient = [5.0, 12.0, -30.0 + 2.0 * index]
+        d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
+        d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 16, 16, 15, 1
+        d.RescaleSlope, d.RescaleIntercept, d.RescaleType = 1, 0, "HU"
+        d.PixelData = plane.astype("<i2").tobytes()
+        pydicom.dcmwrite(folder / f"{index:03d}.dcm", d, enforce_file_format=True)
+    return folder
+
+
+def test_a_scan_from_dicom_is_saved_as_dicom_seg(dock: SegmentDock, viewer: Any, qtbot: Any, tmp_path: Path) -> None:
+    import pydicom
+
+    from genesis3d.io import read_segmentation, read_volume
+
+    viewer.layers.clear()
+    scan = read_volume(series(tmp_path / "ct"))
+    add_volume(viewer, scan)
+    labels = segment(dock, qtbot)
+    asked = []
+    dock.files.ask = lambda kinds: asked.extend(kinds) or (str(tmp_path / "out"), kinds[-1])
+    dock.panel.save_button.click()
+    wait(dock, qtbot)
+    assert dock.status.error.text() == ""
+    assert asked[-1] == "DICOM SEG (*.dcm)"
+    assert [each.SegmentLabel for each in pydicom.dcmread(tmp_path / "out.dcm").SegmentSequence] == ["organ", "bone"]
+    again, classes = read_segmentation(tmp_path / "out.dcm", scan)
+    assert [each.name for each in classes if each.value] == ["organ", "bone"]
+    assert again.geometry.matches(scan.geometry)
+    shown = volume_from_layer(labels).data[0]
+    found = np.zeros_like(shown)
+    for one, value in zip([each for each in classes if each.value], (3, 7), strict=True):
+        found[again.canonical().data[0] == one.value] = value
+    np.testing.assert_array_equal(found, shown)
+
+
+def test_a_model_is_loaded_while_the_user_still_looks(
+    make_napari_viewer: Any, segmentation_model: Path, qtbot: Any, monkeypatch: Any
+) -> None:
+    loaded = []
+
+    def loading(*wanted: Any) -> Any:
+        loaded.append(wanted)
+        return lambda control: iter(())
+
+    monkeypatch.setattr("napari_genesis.widgets.segment.dock.warming", loading)
+    viewer = make_napari_viewer(show=True)
+    dock = SegmentDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Segment")
+    dock.models.set_path(segmentation_model)
+    assert not loaded, "without a scan nobody is about to segment"
+    add_volume(viewer, body())
+    qtbot.waitUntil(lambda: len(loaded) == 1, timeout=WAIT)
+    assert loaded == [(segmentation_model, "auto", "auto")]
+    dock._describe()
+    assert len(loaded) == 1
+    qtbot.waitUntil(lambda: not any(job.running for job in dock._tended), timeout=WAIT)
+
+
+def test_enter_starts_and_escape_stops(dock: SegmentDock, viewer: Any, qtbot: Any, monkeypatch: Any) -> None:
+    from qtpy.QtCore import Qt
+
+    def endless(request: Any) -> Any:
+        def work(control: Any) -> Any:
+            while control() == "run":
+                pass
+            yield Finished(cancelled=True)
+
+        return work
+
+    monkeypatch.setattr("napari_genesis.widgets.segment.dock.segmenting", endless)
+    qtbot.keyClick(dock, Qt.Key.Key_Return)
+    assert dock.primary.text() == "Stop"
+    qtbot.keyClick(dock, Qt.Key.Key_Escape)
+    wait(dock, qtbot)
+    assert dock.status.facts.text() == "stopped before anything was segmented"

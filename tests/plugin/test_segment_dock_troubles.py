@@ -12,12 +12,13 @@ import pytest
 
 from genesis3d.events import Finished, Started, Stepped
 from genesis3d.networks import library as library_module
-from genesis3d.networks.model_file import ModelCard, write_model
+from genesis3d.networks.model_file import ModelCard, read_card, write_model
 from genesis3d.networks.unet3d import UNet3d
 from genesis3d.volume import Geometry, Volume
 from genesis3d.workflows.segment_settings import SegmentSettings
 from napari_genesis.layers import add_volume
 from napari_genesis.widgets.segment.dock import SegmentDock
+from napari_genesis.widgets.segment.results import GONE
 
 SHAPE = (24, 40, 48)
 WAIT = 20_000
@@ -80,7 +81,7 @@ class Half:
                 labels = request.volume.with_data(np.full(SHAPE, 3, np.uint8))
                 request.result.append(
                     SimpleNamespace(labels=labels, complete=True, seconds=1.0, device="cpu", probabilities=None,
-                                    entropy=None, card=None)
+                                    entropy=None, card=read_card(request.model))
                 )  # fmt: skip
             yield Finished(cancelled=not self.finish)
 
@@ -109,10 +110,12 @@ def test_stopping_asks_and_keeps_or_discards(dock: SegmentDock, viewer: Any, qtb
     assert dock.unfinished.asking
     assert dock.unfinished.text.text() == "Stopped after 50 %."
     assert (labels.data[:, :20] == 3).all()
+    assert not labels.editable, "a stroke would be painted over"
     dock.unfinished.keep.click()
     wait(dock, qtbot)
+    assert labels.editable
     assert labels.name == "body - segmentation (organs) (part)"
-    assert dock.panel.table.rowCount() == 1
+    assert [dock.panel.table.item(row, 2).text() for row in (0, 1)] == ["103.68", "0.00"]
     assert "a part of the scan" in dock.panel.summary.text()
     second = begin(dock, viewer, qtbot, 3)
     assert not labels.visible, "it would be replaced"
@@ -203,9 +206,7 @@ def test_its_layer_deleted_meanwhile_comes_back_complete(
     dock.show_now.layers.volume.data[0, 0, 0, 0] = 3
     canvas = dock.show_now._painter._canvas
     canvas.paint((slice(0, 1),) * 3, np.full((1, 1, 1), 3, np.uint16))
-    qtbot.waitUntil(
-        lambda: "labels layer was taken away" in dock._jobs[0].state.warnings[-1:][0:1].__str__(), timeout=WAIT
-    )
+    qtbot.waitUntil(lambda: any("was taken away" in text for text in dock._jobs[0].state.warnings), timeout=WAIT)
     half.go.set()
     wait(dock, qtbot)
     assert dock.status.error.text() == ""
@@ -224,10 +225,11 @@ def test_its_scan_deleted_meanwhile(dock: SegmentDock, viewer: Any, qtbot: Any, 
     assert [layer.name for layer in viewer.layers] == ["body - segmentation (organs)"]
     assert not dock.primary.isEnabled()
     viewer.layers.clear()
-    dock.panel.buttons["largest"].click()
     dock.panel.undo_button.click()
-    dock.panel.save_button.setEnabled(True)
-    dock.files.save("/nowhere/out.nii.gz")
+    for act in (dock.panel.buttons["largest"].click, dock.panel.buttons["entropy"].click, dock.files._on_save):
+        dock.show_error("")
+        act()
+        assert dock.status.error.text() == f"✖ {GONE}"
     assert not dock.running
 
 
@@ -321,10 +323,9 @@ def test_models_that_restore_are_explained_not_offered(viewer: Any, qtbot: Any, 
 def test_two_channels_are_two_layers_on_one_grid(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
     network = UNet3d(width=2, norm="none", in_channels=2, out_channels=2)
     two = tmp_path / "two.safetensors"
-    write_model(
-        two, network.build(0),
-        ModelCard(title="two", network=network, task={"name": "segmentation"}, activation="softmax", patch=(16, 16, 16)),
-    )  # fmt: skip
+    task, patch = {"name": "segmentation"}, (16, 16, 16)
+    card = ModelCard(title="two", network=network, task=task, activation="softmax", patch=patch)
+    write_model(two, network.build(0), card)
     dock = opened(viewer, two)
     first, second = dock.scans.pickers
     assert not second.isHidden()

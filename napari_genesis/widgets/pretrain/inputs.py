@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import ref
 
-import numpy as np
 from qtpy.compat import isalive
 
-from genesis3d.errors import ConfigError, GenesisError, RunError
+from genesis3d.errors import ConfigError, GenesisError
 from genesis3d.events import Control, Event, Finished, Started, Stepped, Warned
 from genesis3d.intensity import CtIntensity, Intensity
-from genesis3d.training.rundir import RunDir
-from genesis3d.volume import Volume
 from genesis3d.workflows.pretrain_config import PretrainConfig
 from napari_genesis.jobs import JobState
 from napari_genesis.run_files import write_config
+from napari_genesis.widgets.handing import equals_its_file, write_scan
 from napari_genesis.widgets.pretrain.case_entries import CaseEntry
 from napari_genesis.widgets.status import memory
 
 __all__ = [
     "case_paths",
-    "equals_its_file",
-    "extend_finished",
-    "extended",
     "known_intensity",
     "prepare_cases",
     "prepare_run",
@@ -38,7 +32,6 @@ __all__ = [
 # Measured with the 3D U-Net, 32 bits, forward and backward: float32 values kept per voxel and channel of width.
 ACTIVATIONS_PER_VOXEL = 32
 BASE_BYTES = 600 * 2**20  # torch and Python themselves
-SPARE = 1.1  # a file may be a little larger than its voxels
 
 
 def prepare_cases(entries: Sequence[CaseEntry], folder: Path, control: Control) -> Iterator[Event]:
@@ -62,41 +55,9 @@ def prepare_cases(entries: Sequence[CaseEntry], folder: Path, control: Control) 
         else:
             size = entry.volume.data.nbytes
             yield Warned(message=f"{entry.name} is not as in its file: {memory(size)} are written to the run")
-            paths.append(str(_write(entry.volume, entry.name, folder, index)))
+            paths.append(str(write_scan(entry.volume, entry.name, folder, index + 1)))
         yield Stepped(step=index + 1, total=len(entries))
     yield Finished(result={"paths": paths})
-
-
-def equals_its_file(volume: Volume) -> bool:
-    """Whether the file or folder that ``volume`` came from would give the very same scan again."""
-    from genesis3d.io import list_series, read_volume
-
-    if volume.source is None or not Path(volume.source).exists():
-        return False
-    try:
-        if volume.series and list_series(volume.source)[0].uid != volume.series:
-            return False  # a training takes the largest series of a folder
-        stored = read_volume(volume.source, series=volume.series).canonical()
-    except GenesisError:
-        return False
-    same_grid = stored.geometry.matches(volume.geometry)
-    return same_grid and stored.data.shape == volume.data.shape and _equal(stored.data, volume.data)
-
-
-def _equal(first: np.ndarray, second: np.ndarray) -> bool:
-    """Compare slice by slice: no temporary as large as the scan."""
-    return all(np.array_equal(a, b) for a, b in zip(first[0], second[0], strict=True))
-
-
-def _write(volume: Volume, name: str, folder: Path, index: int) -> Path:
-    from genesis3d.io import write_volume
-
-    folder.mkdir(parents=True, exist_ok=True)
-    needed, free = int(volume.data.nbytes * SPARE), shutil.disk_usage(folder).free
-    if needed > free:
-        raise RunError(f"{name}: expected {memory(needed)} free on the disk of the runs, found {memory(free)}")
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._") or "layer"
-    return write_volume(volume, folder / f"{index + 1:02d}_{safe}.mha")
 
 
 def prepare_run(entries: Sequence[CaseEntry], run: Path, control: Control) -> Iterator[Event]:
@@ -145,23 +106,3 @@ def known_intensity(entries: Sequence[CaseEntry]) -> Intensity | None:
     copied = [entry for entry in entries if entry.volume is not None]
     known = all(e.modality == "CT" for e in entries) and all(e.volume.unit == "HU" for e in copied if e.volume)
     return CtIntensity() if copied and known else None
-
-
-def extended(config: PretrainConfig, more: PretrainConfig) -> PretrainConfig:
-    """Return ``config`` with the budget of ``more`` on top of its own (its own again where the units differ)."""
-    if config.steps is not None:
-        return config.replaced(steps=config.steps + (more.steps or config.steps))
-    return config.replaced(minutes=(config.minutes or 0) + (more.minutes or config.minutes or 0))
-
-
-def extend_finished(run: Path, more: PretrainConfig) -> None:
-    """Put the budget of ``more`` on top of that of a run that used its own; any other run stays as it is.
-
-    Raises
-    ------
-    GenesisError, OSError
-        When the run's configuration cannot be read or written.
-    """
-    directory = RunDir(run)
-    if directory.state() == "finished":
-        write_config(run, extended(PretrainConfig.parse(directory.config(), run.name), more))

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
-from genesis3d.config import Config
 from genesis3d.workflows.pretrain_config import PretrainConfig
-from napari_genesis.fields import make_field, wheel_needs_focus
-from napari_genesis.forms import ConfigForm
+from napari_genesis.fields import wheel_needs_focus
+from napari_genesis.widgets.config_groups import ConfigGroups
 from napari_genesis.widgets.model_entries import list_entries
-from napari_genesis.widgets.parts import fold, side_by_side
+from napari_genesis.widgets.parts import side_by_side
 from napari_genesis.widgets.shared import runs_folder
 
 __all__ = ["MoreSettings", "StartPicker"]
@@ -68,35 +67,15 @@ class StartPicker(QComboBox):
         self.picked.emit()
 
 
-class MoreSettings(QWidget):
-    """The simple fields in one form, each nested configuration under a fold of its own: new ones appear by themselves.
-
-    Signals
-    -------
-    changed() : a person changed a field
-    """
-
-    changed = Signal()
+class MoreSettings(ConfigGroups):
+    """Start model and intensity, then every other field."""
 
     def __init__(self, value: PretrainConfig, intensity: QWidget) -> None:
-        super().__init__()
+        super().__init__(value, ELSEWHERE)
         self.start = StartPicker()
         self.start.picked.connect(self.changed)
-        fields = {name: info for name, info in PretrainConfig.model_fields.items() if name not in ELSEWHERE}
-        loose = [name for name, info in fields.items() if make_field(name, info) is not None]
-        self.loose = ConfigForm(PretrainConfig, fields=loose, value=value)
-        self.groups: dict[str, ConfigForm] = {}
-        self.folds: dict[str, QWidget] = {}
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(side_by_side(QLabel("intensity"), intensity, (0, 1)))
-        column.addWidget(side_by_side(QLabel("start from"), self.start, (0, 1)))
-        column.addWidget(self.loose)
-        self.loose.changed.connect(self._tell)
-        for name in fields:
-            settings = getattr(value, name)
-            if isinstance(settings, Config):
-                self._add_group(name, settings, fields[name].description or "")
+        self.column.insertWidget(0, side_by_side(QLabel("intensity"), intensity, (0, 1)))
+        self.column.insertWidget(1, side_by_side(QLabel("start from"), self.start, (0, 1)))
 
     @property
     def threads(self) -> int | None:
@@ -105,31 +84,9 @@ class MoreSettings(QWidget):
 
     def config(self, **others: Any) -> PretrainConfig:
         """Return the configuration with ``others`` in it; raises ConfigError when they do not fit together."""
-        kept: PretrainConfig = self.loose.value
-        groups = {name: form.value for name, form in self.groups.items() if _same_class(form, getattr(kept, name))}
-        return kept.replaced(**groups, start=self.start.value(), **others)
+        return self.value().replaced(start=self.start.value(), **others)
 
     def set_config(self, config: PretrainConfig) -> None:
         """Show ``config``; emits nothing.  A nested configuration of another class than shown is kept as it is."""
-        self.loose.set_value(config)
+        self.set_value(config)
         self.start.set_value(config.start)
-        for name, form in self.groups.items():
-            fits = _same_class(form, getattr(config, name))
-            self.folds[name].setVisible(fits)
-            if fits:
-                form.set_value(getattr(config, name))
-
-    def _add_group(self, name: str, settings: Config, description: str) -> None:
-        form = ConfigForm(type(settings), value=settings)
-        form.changed.connect(self._tell)
-        self.groups[name] = form
-        self.folds[name] = fold(name.replace("_", " "), form, f"group-{name}")
-        self.folds[name].setToolTip(description)
-        self.layout().addWidget(self.folds[name])
-
-    def _tell(self, _: object) -> None:
-        self.changed.emit()
-
-
-def _same_class(form: ConfigForm, settings: Any) -> bool:
-    return type(form.value) is type(settings)

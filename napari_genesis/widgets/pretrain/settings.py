@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import (
-    QButtonGroup,
     QComboBox,
     QFileDialog,
     QFormLayout,
     QLabel,
     QLineEdit,
-    QRadioButton,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
 )
-from superqt import QLabeledSlider
 
 from genesis3d.errors import GenesisError
 from genesis3d.intensity import INTENSITIES, Intensity
 from genesis3d.transforms import Chain, chain_preset
 from genesis3d.workflows.pretrain_config import PRETRAIN_PRESETS, PretrainConfig
 from napari_genesis.devices import Device
-from napari_genesis.fields import wheel_needs_focus
-from napari_genesis.run_files import training_threads
-from napari_genesis.widgets.parts import side_by_side
 from napari_genesis.widgets.pretrain.chain_combo import FROM_FILE, FROM_PREVIEW, ChainCombo
 from napari_genesis.widgets.pretrain.inputs import training_memory
 from napari_genesis.widgets.pretrain.more import MoreSettings
-from napari_genesis.widgets.pretrain.sizes import NetworkSizes
 from napari_genesis.widgets.shared import Store, current_chain
+from napari_genesis.widgets.sizes import NetworkSizes
 from napari_genesis.widgets.status import memory
+from napari_genesis.widgets.training_rows import BudgetRow, DeviceRow, narrow
 
 __all__ = ["DEFAULT", "PretrainSettings"]
 
@@ -57,15 +49,14 @@ class PretrainSettings(QObject):
         super().__init__(parent)
         self._chain: Chain = DEFAULT.chain
         self._intensity: Intensity | None = None
-        self._devices: tuple[Device, ...] = ()
         self._make_widgets()
         rows.addRow("Preset", self.preset)
         rows.addRow("Name", self.name)
         rows.addRow("Network", self.network)
         rows.addRow("", self.facts)
         rows.addRow("Chain", self.chain)
-        rows.addRow("Device", side_by_side(self.device, self.precision, (4, 5)))
-        rows.addRow("Budget", self._budget())
+        rows.addRow("Device", self.place)
+        rows.addRow("Budget", self.budget)
         self.more = MoreSettings(DEFAULT, self.intensity)
         self.more.changed.connect(self._tell)
         self.set_config(DEFAULT)
@@ -82,11 +73,9 @@ class PretrainSettings(QObject):
             **given,
             network=self.network.value(),
             chain=self._chain_now(),
-            device=self.device.currentData() or "auto",
-            precision=self.precision.currentData(),
             intensity=intensity,
-            steps=self.steps.value() if self.by_steps.isChecked() else None,
-            minutes=None if self.by_steps.isChecked() else float(self.minutes.value()),
+            **self.place.values(),
+            **self.budget.values(),
         )
 
     def set_config(self, config: PretrainConfig) -> None:
@@ -96,16 +85,10 @@ class PretrainSettings(QObject):
         self.network.set_value(config.network)
         self._intensity = config.intensity
         self._set_chain(config.chain, self.chain.name_of(config.chain))
-        self._choose_device(config.device)
-        self.precision.setCurrentIndex(self.precision.findData(config.precision))
+        self.place.set_values(config.device, config.precision)
         names = INTENSITIES.names()
         self.intensity.setCurrentIndex(0 if config.intensity is None else 1 + names.index(config.intensity.name))
-        self.by_steps.setChecked(config.steps is not None)
-        self.by_minutes.setChecked(config.steps is None)
-        if config.steps is not None:
-            self.steps.setValue(config.steps)
-        if config.minutes is not None:
-            self.minutes.setValue(round(config.minutes))
+        self.budget.set_values(config.steps, config.minutes)
         self.blockSignals(False)
         self._tell()
 
@@ -124,29 +107,15 @@ class PretrainSettings(QObject):
 
     def set_devices(self, devices: tuple[Device, ...]) -> None:
         """Offer the devices found."""
-        chosen = self.device.currentData() or "auto"
-        self._devices = devices
-        self.device.blockSignals(True)
-        self.device.clear()
-        self.device.addItem("auto", "auto")
-        for device in devices:
-            room = f", {memory(device.memory)}" if device.memory else ""
-            self.device.addItem(f"{device.name} ({device.label}{room})" if device.name != "cpu" else "cpu", device.name)
-        self.device.blockSignals(False)
-        self._choose_device(chosen)
-        self._tell()
+        self.place.set_devices(devices)
 
     def device_sentence(self) -> str:
         """Return where the training will run: ``CPU, 1 core`` or ``cuda:0``."""
-        chosen = self.device.currentData() or "auto"
-        if chosen == "auto":
-            chosen = next((d.name for d in self._devices if d.name != "cpu"), "cpu")
-        cores = self.more.threads or training_threads()
-        return f"CPU, {cores} core{'s' * (cores != 1)}" if chosen == "cpu" else chosen
+        return self.place.sentence(self.more.threads)
 
     def budget_sentence(self) -> str:
         """Return ``10 min`` or ``500 steps``."""
-        return f"{self.steps.value()} steps" if self.by_steps.isChecked() else f"{self.minutes.value()} min"
+        return self.budget.sentence()
 
     # widgets
 
@@ -163,47 +132,18 @@ class PretrainSettings(QObject):
         self.facts.setStyleSheet("font-size: 8pt")
         self.chain = ChainCombo()
         self.chain.activated.connect(self._on_chain)
-        self.device = QComboBox(objectName="device")
-        self.device.addItem("auto", "auto")
-        self.device.setToolTip("where to train; auto takes a GPU where torch finds one")
-        self.device.currentIndexChanged.connect(self._tell)
-        self.precision = QComboBox(objectName="precision")
-        for name, label in (("auto", "auto precision"), ("32", "32 bit"), ("bf16", "bfloat16")):
-            self.precision.addItem(label, name)
-        self.precision.setToolTip(PretrainConfig.model_fields["precision"].description or "")
-        self.precision.currentIndexChanged.connect(self._tell)
+        self.place = DeviceRow(PretrainConfig.model_fields["precision"].description or "")
+        self.place.changed.connect(self._tell)
+        self.device, self.precision = self.place.device, self.place.precision
+        self.budget = BudgetRow()
+        self.budget.changed.connect(self._tell)
+        self.by_steps, self.minutes, self.steps = self.budget.by_steps, self.budget.minutes, self.budget.steps
         self.intensity = QComboBox(objectName="intensity")
         self.intensity.addItems(["by modality", *(n for n in INTENSITIES.names() if n != "window")])
         self.intensity.setToolTip(PretrainConfig.model_fields["intensity"].description or "")
         self.intensity.currentIndexChanged.connect(self._tell)
-        for combo in (self.preset, self.device, self.precision, self.intensity):
-            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            combo.setMinimumContentsLength(6)
-            wheel_needs_focus(combo)
-
-    def _budget(self) -> QWidget:
-        self.by_minutes = QRadioButton("minutes", objectName="by-minutes", checked=True)
-        self.by_steps = QRadioButton("steps", objectName="by-steps")
-        self._units = QButtonGroup(self)
-        for button in (self.by_minutes, self.by_steps):
-            self._units.addButton(button)
-        self.minutes = QLabeledSlider(Qt.Orientation.Horizontal, objectName="minutes")
-        self.minutes.setRange(1, 240)
-        self.steps = QSpinBox(objectName="steps")
-        self.steps.setRange(1, 100_000_000)
-        self.steps.setValue(500)
-        self.steps.setKeyboardTracking(False)
-        wheel_needs_focus(self.steps)
-        self.minutes.valueChanged.connect(self._on_minutes)
-        self.steps.valueChanged.connect(self._on_steps)
-        self.by_steps.toggled.connect(self._tell)
-        box = QWidget()
-        column = QVBoxLayout(box)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addWidget(side_by_side(self.by_minutes, self.minutes, (0, 1)))
-        column.addWidget(side_by_side(self.by_steps, self.steps, (0, 1)))
-        return box
+        for combo in (self.preset, self.intensity):
+            narrow(combo)
 
     # behaviour
 
@@ -229,21 +169,6 @@ class PretrainSettings(QObject):
         now = self.more.config()
         self.set_config(preset.replaced(device=self.device.currentData() or "auto", threads=now.threads))
         self.changed.emit()
-
-    def _on_minutes(self, *_: object) -> None:
-        self.by_minutes.setChecked(True)
-        self._tell()
-
-    def _on_steps(self, *_: object) -> None:
-        self.by_steps.setChecked(True)
-        self._tell()
-
-    def _choose_device(self, name: str) -> None:
-        index = self.device.findData(name)
-        if index < 0:
-            self.device.addItem(name, name)
-            index = self.device.count() - 1
-        self.device.setCurrentIndex(index)
 
     def _on_chain(self, *_: object) -> None:
         choice = self.chain.choice()

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from genesis3d.events import Sampled
 from napari_genesis.jobs import JobState, RunFollower
-from napari_genesis.run_files import log_tail
-from napari_genesis.widgets.parts import fold
 from napari_genesis.widgets.plots import CurvePlot
 from napari_genesis.widgets.pretrain.samples import SampleLayers
+from napari_genesis.widgets.run_parts import LogFold
 
-__all__ = ["TrainingView", "end_sentence", "kill_button"]
-
-LOG_MS = 1000
+__all__ = ["TrainingView"]
 
 
 class TrainingView(QWidget):
@@ -48,13 +44,7 @@ class TrainingView(QWidget):
         self.learnt_button = QPushButton("What was learnt", objectName="what-was-learnt")
         self.learnt_button.setToolTip("what the run's best model makes of transformed sub-volumes of a scan")
         self.learnt_button.clicked.connect(self._on_learnt)
-        self.log = QPlainTextEdit(objectName="log", readOnly=True)
-        self.log.setFixedHeight(120)
-        self.log_fold = fold("Log", self.log, "log-fold")
-        self.log_fold.toggled.connect(self._show_log)
-        self._timer = QTimer(self)
-        self._timer.setInterval(LOG_MS)
-        self._timer.timeout.connect(self._show_log)
+        self.log_fold = LogFold()
         row = QHBoxLayout()
         row.addWidget(self.samples_box, 1)
         row.addWidget(self.go_to)
@@ -71,19 +61,17 @@ class TrainingView(QWidget):
         self._run, self._newest = follower.run_dir, ""
         self.show()
         self.plot.clear()
-        self.log.clear()
+        self.log_fold.follow(follower.run_dir)
         follower.changed.connect(self._on_progress)
         follower.event.connect(self._on_event)
-        self._timer.start()
 
     def rest(self) -> None:
         """The run has ended: show the rest of its log, then be still."""
-        self._timer.stop()
-        self._show_log()
+        self.log_fold.rest()
 
     def close_view(self) -> None:
         """Take the sample layers out of the viewer and stop listening."""
-        self._timer.stop()
+        self.log_fold.forget()
         self._run = None
         self.samples.remove()
 
@@ -115,31 +103,3 @@ class TrainingView(QWidget):
         else:
             self.samples.remove()
             self.go_to.setEnabled(False)
-
-    def _show_log(self, *_: object) -> None:
-        if self._run is None or not self.log_fold.isExpanded():
-            return
-        text = log_tail(self._run)
-        if text != self.log.toPlainText():
-            self.log.setPlainText(text)
-            self.log.verticalScrollBar().setValue(self.log.verticalScrollBar().maximum())
-
-
-def end_sentence(name: str, state: JobState) -> str:
-    """Return one sentence on how the training ``name`` ended."""
-    if state.state == "cancelled":
-        word = "killed" if state.result.get("killed") else "stopped and saved"
-        return f"'{name}' was {word} at step {state.step}; Resume goes on from its last saved state"
-    best = f", best validation at step {state.best}" if state.best is not None else ""
-    return f"'{name}' is trained: {state.step} steps on {state.device}{best}"
-
-
-def kill_button(kill: Callable[[], None]) -> QPushButton:
-    """Return a button whose menu holds the one thing that loses work, two clicks away."""
-    button = QPushButton("Kill", objectName="kill", enabled=False)
-    button.setToolTip("end the training at once, without saving")
-    button.setFixedWidth(64)
-    menu = QMenu(button)
-    menu.addAction("Kill now: lose what came after the last save").triggered.connect(kill)
-    button.setMenu(menu)
-    return button

@@ -9,6 +9,7 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QCheckBox, QLabel
 
 from genesis3d.errors import GenesisError
+from genesis3d.workflows.segment_checks import classes_of
 from genesis3d.workflows.segment_settings import SegmentSettings
 from napari_genesis.forms import ConfigForm
 from napari_genesis.guessing import likely_device, rounded
@@ -22,7 +23,7 @@ from napari_genesis.widgets.segment.results import ResultPanel
 from napari_genesis.widgets.segment.scans import ScanPickers
 from napari_genesis.widgets.segment.show import Show
 from napari_genesis.widgets.segment.unfinished import Unfinished
-from napari_genesis.widgets.segment.work import Request, guess_seconds, meaning, segmenting, work_of
+from napari_genesis.widgets.segment.work import Request, guess_seconds, meaning, segmenting, warming, work_of
 from napari_genesis.widgets.shell import Dock, duration
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class SegmentDock(Dock):
         self._request: Request | None = None
         self._pending: tuple[Request, Segmentation | None] | None = None
         self._problem = ""
+        self._warmed = ("", "", "")
         self.files = Files(self)
         Resized(self.primary, self._describe)
         self._connect()
@@ -94,7 +96,8 @@ class SegmentDock(Dock):
             self.show_error(str(error))
             return
         focus, along = looked_at(self.viewer, layer, volume.geometry)
-        canvas = self.show_now.begin(volume, layer, model_name(path), card.classes, self.replace_last.isChecked())
+        classes = classes_of(card)
+        canvas = self.show_now.begin(volume, layer, model_name(path), classes, self.replace_last.isChecked())
         self._run(Request(volume, path, self.own_threads(self.config), inside, focus, along, canvas))
 
     def reset(self) -> None:
@@ -114,6 +117,11 @@ class SegmentDock(Dock):
             self._take_further(request)
         else:
             self._take(request, state)
+        self._describe()
+
+    def showEvent(self, event: Any) -> None:  # Qt's name
+        """From now on it is worth to have the model at hand."""
+        super().showEvent(event)
         self._describe()
 
     def shutdown(self) -> None:
@@ -228,6 +236,7 @@ class SegmentDock(Dock):
             missing = self._problem or ("open a scan first" if layer is None else "choose a segmentation model first")
             self.set_primary("Segment", False, missing)
             return
+        self._warm()
         shape = tuple(int(n) for n in usable.data.shape)
         size = "x".join(str(n) for n in reversed(shape))
         device = likely_device(self.config.device)
@@ -240,6 +249,16 @@ class SegmentDock(Dock):
             usable.name,
             f"on {device.upper()}, about {duration(rounded(seconds))}",
         )
+
+    def _warm(self) -> None:
+        """Load the model while the user still looks at the dock: the first labels then appear sooner."""
+        path, config = self.models.path, self.config
+        wanted = (str(path), config.device, config.precision)
+        if path is not None and self.isVisible() and wanted != self._warmed and not self.running:
+            self._warmed = wanted
+            job = ThreadJob(warming(path, config.device, config.precision), name="loading the model")
+            self.tend(job)
+            job.start()
 
     def _say_problem(self) -> None:
         """Say in red why the picked layer is no scan; take it back when another is picked."""

@@ -13,6 +13,7 @@ from genesis3d.workflows.segment_settings import FORMATS, SegmentConfig
 from napari_genesis.jobs import JobState, ThreadJob
 from napari_genesis.widgets.parts import fold
 from napari_genesis.widgets.segment.batch import BatchPanel
+from napari_genesis.widgets.segment.results import GONE
 from napari_genesis.widgets.segment.work import saving, segmenting_folder
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Files(QObject):
         """Write the labels shown, corrections included, on the scan's own grid."""
         panel = self.dock.panel
         labels = panel.current()
+        if labels is None:
+            self.dock.show_error(GONE)
         if labels is None or panel.layers is None or self.dock.running:
             return
         self._doing = "save"
@@ -99,13 +102,18 @@ class Files(QObject):
 
     def _on_save(self) -> None:
         panel = self.dock.panel
-        if panel.layers is None:
+        if panel.layers is None or panel.current() is None:
+            self.dock.show_error(GONE)
             return
         kinds = (*KINDS, DICOM_KIND) if panel.layers.volume.series is not None else KINDS
-        name, kind = QFileDialog.getSaveFileName(self.dock, "Save the segmentation", "", ";;".join(kinds))
+        name, kind = self.ask(kinds)
         if name:
             suffix = kind.partition("*")[2].rstrip(")")
             self.save(name if "." in Path(name).name else name + suffix)
+
+    def ask(self, kinds: tuple[str, ...]) -> tuple[str, str]:
+        """Ask for a file to save to; return its name, empty for none, and which of ``kinds`` was chosen."""
+        return QFileDialog.getSaveFileName(self.dock, "Save the segmentation", "", ";;".join(kinds))
 
     def _on_export(self) -> None:
         name, _kind = QFileDialog.getSaveFileName(self.dock, "Export the table", "structures.csv", "CSV (*.csv)")

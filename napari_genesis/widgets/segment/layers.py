@@ -82,6 +82,11 @@ class SegmentLayers:
             layer.refresh()
             layer.editable = True
 
+    def release(self) -> None:
+        """Leave an unfinished layer to the user."""
+        if self.labels is not None:
+            self.labels.editable = True
+
     def current(self) -> Volume | None:
         """Return the labels as they are in the viewer now, corrections included; None once the layer is gone."""
         return None if self.labels is None else volume_from_layer(self.labels)
@@ -135,18 +140,18 @@ class SegmentLayers:
 
     def _add(self, like: Layer | None) -> None:
         """Add the labels layer where ``like`` lies; one that was taken away before comes back as it was."""
-        before = self._labels
-        options: dict[str, Any] = {"name": self._name("segmentation"), "opacity": 0.6}
-        options["colormap"] = label_colours(self.classes)
+        if self._labels is not None:
+            self.viewer.layers.append(self._labels)
+            return
         known = [each for each in self.classes if each.value]
-        options["features"] = {"index": [each.value for each in known], "name": [each.name for each in known]}
-        if before is not None:
-            self.viewer.layers.append(before)
-            layer = before
-        else:
-            layer = add_volume(self.viewer, self.volume, like, kind="labels", **options)
+        layer = add_volume(
+            self.viewer, self.volume, like, kind="labels", name=self._name("segmentation"), opacity=0.6,
+            colormap=label_colours(self.classes),
+            features={"index": [each.value for each in known], "name": [each.name for each in known]},
+        )  # fmt: skip
         if known:
             layer.selected_label = known[0].value
+        layer.editable = False  # a stroke would be painted over
         for name in ("paint", "labels_update"):
             getattr(layer.events, name).connect(self._on_edit)
         self._labels = layer

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from napari_genesis.widgets.segment.layers import SegmentLayers
     from napari_genesis.widgets.segment.work import Request
 
-__all__ = ["ResultPanel"]
+__all__ = ["GONE", "ResultPanel"]
 
+GONE = "the labels layer was removed from the viewer; segment again"
 EDIT_MS = 500  # labels painted in and then left alone this long are measured again
 FURTHER = {"probabilities": "Probabilities", "entropy": "Uncertainty"}
 
@@ -117,6 +118,8 @@ class ResultPanel(QWidget):
     def tidy(self, how: str) -> None:
         """Change the labels in the background: ``largest`` part of each structure only, or ``fill`` its holes."""
         labels = self.current()
+        if labels is None:
+            self.failed.emit(GONE)
         if labels is None or self.layers is None or self.busy:
             return
         self._run(tidying(labels, self.layers.classes, how, self._out), self._on_tidied)
@@ -241,6 +244,8 @@ class ResultPanel(QWidget):
     def _want(self, role: str) -> None:
         if self.result is not None and getattr(self.result, role) is not None:
             self.show_further(self.result, (role,))
+        elif self._labels() is None:
+            self.failed.emit(GONE)
         else:
             self.wanted.emit((role,))
 

@@ -81,6 +81,8 @@ class Show(QObject):
     def close_down(self) -> None:
         """Look no more; layers stay, they are the user's."""
         self._painter.end()
+        if self.layers is not None:
+            self.layers.release()
         self._finished.clear()
         self._hidden.clear()
 

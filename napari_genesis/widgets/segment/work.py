@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from genesis3d.workflows.segment import Segmentation
     from genesis3d.workflows.segment_settings import SegmentConfig, SegmentSettings
 
-__all__ = ["Request", "guess_seconds", "meaning", "saving", "segmenting", "segmenting_folder", "work_of"]
+__all__ = ["Request", "guess_seconds", "meaning", "saving", "segmenting", "segmenting_folder", "warming", "work_of"]
 
 Work = Callable[[Control], Iterator[Event]]
 Triple = tuple[int, int, int]
@@ -68,6 +68,19 @@ def segmenting(request: Request) -> Work:
         )  # fmt: skip
         request.result.append(result)
         yield Finished(cancelled=not result.complete)
+
+    return work
+
+
+def warming(model: Path, device: str, precision: str) -> Work:
+    """Return the work of loading a model, and torch with it, before somebody waits for it."""
+
+    def work(control: Control) -> Iterator[Event]:
+        from genesis3d.inference.predictor import warm
+
+        if control() == "run":
+            warm(model, device, precision)
+        yield Finished()
 
     return work
 

@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["AUGMENTATIONS", "Augmentation", "AugmentationField", "Drawn", "augmentation_preset"]
 
 Triple = tuple[int, int, int]
-_SHARE = {"ge": 0, "le": 1}
 # Spacings that differ by more than this are not exchanged; and beyond _FLAT the scan is rotated in its plane alone.
 _ALIKE = 1.1
 _FLAT = 3.0
+
+
+def _share(description: str) -> Any:
+    return Field(0.0, ge=0, le=1, description=description)
 
 
 class Augmentation(Config):
@@ -39,26 +42,25 @@ class Augmentation(Config):
         (),
         description="axes (0 D, 1 H, 2 W) that are mirrored half of the time; leave 2 out where left and right differ",
     )
-    transpose: float = Field(0.0, **_SHARE, description="share in which axes of equal spacing change places")
-    quarter_turns: float = Field(0.0, **_SHARE, description="share turned by 90, 180 or 270 degrees in a plane of "
-                                 "equal spacing")  # fmt: skip
-    affine: float = Field(0.0, **_SHARE, description="share rotated and scaled")
+    transpose: float = _share("share in which axes of equal spacing change places")
+    quarter_turns: float = _share("share turned by 90, 180 or 270 degrees in a plane of equal spacing")
+    affine: float = _share("share rotated and scaled")
     degrees: float = Field(30.0, ge=0, le=180, description="largest rotation about each axis, in degrees")
     scale: tuple[float, float] = Field(
         (0.7, 1.4), description="smallest and largest size of what is shown, 1: as it is"
     )
-    gamma: float = Field(0.0, **_SHARE, description="share with a gamma curve")
+    gamma: float = _share("share with a gamma curve")
     gamma_range: tuple[float, float] = Field((0.7, 1.5), description="smallest and largest exponent")
-    brightness: float = Field(0.0, **_SHARE, description="share made brighter or darker")
-    contrast: float = Field(0.0, **_SHARE, description="share with more or less contrast")
+    brightness: float = _share("share made brighter or darker")
+    contrast: float = _share("share with more or less contrast")
     strength: float = Field(0.25, ge=0, lt=1, description="brightness and contrast change by at most this share")
-    blur: float = Field(0.0, **_SHARE, description="share blurred")
+    blur: float = _share("share blurred")
     sigma: tuple[float, float] = Field((0.5, 1.0), description="smallest and largest sigma of the blur, in voxels")
-    noise: float = Field(0.0, **_SHARE, description="share with Gaussian noise")
+    noise: float = _share("share with Gaussian noise")
     noise_variance: float = Field(
         0.0025, ge=0, le=1, description="largest variance of the noise, of intensities in [0, 1]"
     )
-    low_resolution: float = Field(0.0, **_SHARE, description="share shown at a lower resolution")
+    low_resolution: float = _share("share shown at a lower resolution")
     zoom: tuple[float, float] = Field((0.5, 1.0), description="smallest and largest share of the resolution that stays")
 
     @field_validator("flip_axes")

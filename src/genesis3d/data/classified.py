@@ -241,6 +241,8 @@ def _together(
     data: ClassifiedData,
     warnings: list[str],
 ) -> ClassifiedCases:
+    from genesis3d.data.preparation import without_paths
+
     cases = []
     for one, *_ in kept:
         place = "" if one.start is None else f" {' '.join(map(str, one.start))}"
@@ -254,5 +256,5 @@ def _together(
         intensity=common_intensity([used for *_, used in kept]),
         classes=tuple(named(index, name) for index, name in enumerate(names)),
         working_spacing=data.spacing,
-        warnings=tuple(warnings),
+        warnings=tuple(without_paths(sentence) for sentence in warnings),
     )

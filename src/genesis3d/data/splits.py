@@ -121,7 +121,8 @@ def split(cases: Cases, settings: SplitSettings) -> Split:
     used = _used(rest, settings)
     how, warning = _words(cases, held, rest, used), "" if held else NOTHING
     if missing:
-        warning = f"{missing} cases that {settings.file} names are not among those found; {warning}".rstrip("; ")
+        name = Path(str(settings.file)).name
+        warning = f"{missing} cases that {name} names are not among those found; {warning}".rstrip("; ")
     names = {"train": [cases.cases[i].name for i in used], "validate": [cases.cases[i].name for i in held]}
     return Split(used, held, how, warning, None, names)
 

@@ -232,6 +232,8 @@ def _require_channels(kept: Sequence[Labelled], one: Labelled) -> None:
 
 
 def _together(kept: list[Labelled], table: ClassTable, data: TargetData, warnings: list[str]) -> LabelledCases:
+    from genesis3d.data.preparation import without_paths
+
     if not kept:
         raise ScanError(f"expected at least one labelled scan; {'; '.join(warnings[:3]) or 'none was given'}")
     classes, order = table.classes()
@@ -250,7 +252,8 @@ def _together(kept: list[Labelled], table: ClassTable, data: TargetData, warning
         intensity=common_intensity([one.intensity for one in kept]),
         classes=classes,
         working_spacing=data.spacing,
-        warnings=tuple(warnings),
+        # they end in a run's events, where no folder of the user's may stand
+        warnings=tuple(without_paths(sentence) for sentence in warnings),
     )
 
 

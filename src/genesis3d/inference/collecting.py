@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
     from genesis3d.inference.canvas import Canvas
     from genesis3d.inference.cells import Cell
+    from genesis3d.inference.regrid import Regrid
+    from genesis3d.inference.streaming import ResultStore
     from genesis3d.inference.windows import Slices, Triple
 
-__all__ = ["Collector", "best_class"]
+__all__ = ["Collector", "best_class", "maps_on_scan"]
+
+SLAB = 2**22  # voxels that are interpolated at a time
 
 
 class Collector:
@@ -28,6 +32,7 @@ class Collector:
     inside : (D, H, W) voxels that may be anything but background; None: all
     probabilities, entropy : whether they are wanted too
     canvas : where labels appear at once, preliminary ones too
+    store : where labels and probabilities are kept, in place of memory
 
     Attributes
     ----------
@@ -45,16 +50,16 @@ class Collector:
         probabilities: bool = False,
         entropy: bool = False,
         canvas: Canvas | None = None,
-        labels: Any = None,
+        store: ResultStore | None = None,
     ) -> None:
         self._values = np.array(values, dtype=np.uint8 if max(values) <= 255 else np.uint16)
         self._plain = tuple(values) == tuple(range(len(values)))
         self._inside = inside
         self._canvas = canvas
         self._known: list[Slices] = []
-        self.labels = np.zeros(shape, self._values.dtype) if labels is None else labels
-        self.probabilities: NDArray[np.float16] | None = None
-        if probabilities:
+        self.labels: Any = np.zeros(shape, self._values.dtype) if store is None else store.labels
+        self.probabilities: Any = None if store is None else store.probabilities
+        if probabilities and store is None:
             self.probabilities = np.zeros((len(values), *shape), np.float16)
             self.probabilities[0] = 1
         self.entropy = np.zeros(shape, np.float16) if entropy else None
@@ -101,6 +106,31 @@ class Collector:
             self.probabilities[(slice(None), *cell.box)] = shares.cpu().numpy()
         if self.entropy is not None:
             self.entropy[cell.box] = _entropy(shares).cpu().numpy()
+
+
+def maps_on_scan(
+    regrid: Regrid, shares: NDArray[np.float16], values: Sequence[int], *, probabilities: bool, entropy: bool
+) -> tuple[NDArray[Any], NDArray[np.float16] | None, NDArray[np.float16] | None]:
+    """Return labels, probabilities and entropy on the scan's grid for ``shares`` (K, d, h, w) of the work grid.
+
+    Probabilities are interpolated linearly and only then is the best class taken, slab by slab.
+    """
+    import torch
+
+    shape, lookup = regrid.shape, np.array(values, dtype=np.uint8 if max(values) <= 255 else np.uint16)
+    labels = np.zeros(shape, lookup.dtype)
+    kept = np.zeros((len(shares), *shape), np.float16) if probabilities else None
+    unsure = np.zeros(shape, np.float16) if entropy else None
+    depth = max(1, SLAB // (len(shares) * shape[1] * shape[2]))
+    for first in range(0, shape[0], depth):
+        rows = slice(first, min(first + depth, shape[0]))
+        part = torch.from_numpy(regrid.linear(shares, rows))
+        labels[rows] = lookup[best_class(part).numpy()]
+        if kept is not None:
+            kept[:, rows] = part.numpy()
+        if unsure is not None:
+            unsure[rows] = _entropy(part).numpy()
+    return labels, kept, unsure
 
 
 def best_class(scores: Tensor) -> Tensor:

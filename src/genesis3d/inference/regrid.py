@@ -39,6 +39,19 @@ class Regrid:
         """Return ``labels`` of the work grid on the scan's: those of the nearest voxel."""
         return np.asarray(labels[np.ix_(*self._nearest)])
 
+    def linear(self, data: NDArray[Any], rows: slice) -> NDArray[np.float32]:
+        """Return ``rows`` along D of the scan's grid of ``data`` (K, d, h, w), interpolated linearly, float32."""
+        result: NDArray[Any] = data
+        for axis, places in enumerate(self.places):
+            wanted = places[rows] if axis == 0 else places
+            below = np.minimum(wanted.astype(np.int64), max(0, data.shape[axis + 1] - 2))
+            above = np.minimum(below + 1, data.shape[axis + 1] - 1)
+            share = (wanted - below).astype(np.float32).reshape([-1 if a == axis + 1 else 1 for a in range(4)])
+            low = np.take(result, below, axis + 1).astype(np.float32)
+            high = np.take(result, above, axis + 1).astype(np.float32)
+            result = low + share * (high - low)
+        return np.asarray(result, dtype=np.float32)
+
     def voxel(self, index: Triple) -> Triple:
         """Return the voxel of the work grid nearest to voxel ``index`` of the scan, inside both."""
         d, h, w = (int(near[min(max(0, int(i)), len(near) - 1)]) for near, i in zip(self._nearest, index, strict=True))

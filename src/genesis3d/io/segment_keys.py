@@ -34,11 +34,14 @@ def segment_keys(classes: Sequence[LabelClass]) -> dict[str, str]:
 
 
 def read_classes(path: Path) -> tuple[LabelClass, ...]:
-    """Return the classes that the header of ``path`` names, by value; none where it has no such keys."""
+    """Return the classes that the header of ``path`` names, by value; none where it has no such keys, or is gone."""
     if not path.name.lower().endswith(KEYED):
         return ()
-    with path.open("rb") as file:
-        head = file.read(LONGEST)
+    try:
+        with path.open("rb") as file:
+            head = file.read(LONGEST)
+    except OSError:
+        return ()
     # the header ends with an empty line (NRRD), or at the voxels (MetaImage)
     head = head.replace(b"\r\n", b"\n").partition(b"\n\n")[0].partition(b"ElementDataFile")[0]
     segments: dict[str, dict[str, str]] = defaultdict(dict)

@@ -13,6 +13,8 @@ MEANINGS = {
     "mse_input": "the same of the transformed input as it is",
     "mse_constant": "the same of the best constant per sub-volume",
     "mse_median": "the same of a 3x3x3 median of the input",
+    "dice": "mean Dice of the structures on held-out sub-volumes: 1 is perfect",
+    "accuracy": "share of held-out sub-volumes whose class is right",
     "loss": "training loss on held-out sub-volumes",
     "psnr": "peak signal-to-noise ratio in dB: higher is better",
     "psnr_network": "peak signal-to-noise ratio of the restoration in dB: higher is better",
@@ -24,12 +26,14 @@ MEANINGS = {
 def network_line(card: ModelCard) -> str:
     """Return the network in a line: ``unet3d, width 16, 4.8 M parameters, 1 channel to 1``."""
     network = card.network
-    fields = network.to_dict()
+    fields = network.body.to_dict()
+    what = network.name if network.body is network else f"{network.name} with the encoder of {network.body.name}"
+    telling = ("decoder", "norm") if network.dense else ("norm",)
     shape = [f"{name} {fields[name]}" for name in ("width", "depth") if name in fields]
-    kinds = [f"{fields[name]} {name}" for name in ("decoder", "norm") if fields.get(name, "none") != "none"]
+    kinds = [f"{fields[name]} {name}" for name in telling if fields.get(name, "none") != "none"]
     size = f"{network.parameters() / 1e6:.1f} M parameters"
     channels = f"{network.in_channels} channel{'' if network.in_channels == 1 else 's'} to {network.out_channels}"
-    return ", ".join([network.name, *shape, size, *(kind.replace("_", " ") for kind in kinds), channels])
+    return ", ".join([what, *shape, size, *(kind.replace("_", " ") for kind in kinds), channels])
 
 
 def scans_line(card: ModelCard) -> str:

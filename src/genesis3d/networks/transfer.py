@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,7 @@ from genesis3d.networks.unet3d import UNet3d
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from genesis3d.labels import LabelClass
     from genesis3d.networks.card import ModelCard
 
 __all__ = ["Transferred", "TransferredParts", "target_network", "transfer"]
@@ -64,7 +66,11 @@ def target_network(
 
 
 def transfer(
-    model: str, network: Network, module: nn.Module, parts: TransferredParts = "encoder_decoder"
+    model: str,
+    network: Network,
+    module: nn.Module,
+    parts: TransferredParts = "encoder_decoder",
+    classes: Sequence[LabelClass] = (),
 ) -> Transferred:
     """Put weights of ``model`` (a file, a run or a name of the library) into ``module``, built for ``network``.
 
@@ -75,17 +81,21 @@ def transfer(
     Parameters
     ----------
     parts : ``encoder``, ``encoder_decoder`` (the head stays as it is), or ``all``, for a model of the same classes
+    classes : of the target task, to be compared with the model's where its head is kept; empty: not compared
 
     Raises
     ------
     ModelError
-        When there is no such model, or its network differs in more than channels; the sentence names the settings.
+        When there is no such model, its network differs in more than channels, or its head in classes; the sentence
+        names what differs.
     """
     found = read_model(model)
     theirs = found.card.network
     if parts == "encoder_decoder" and not (network.parts.decoder and theirs.parts.decoder):
         parts = "encoder"
     _check_same(theirs, network, parts, str(found.path))
+    if parts == "all":
+        _check_classes(found.card.classes, classes, str(found.path))
     given = _selected(theirs, found.module.state_dict(), parts)
     first = network.body.parts.first
     given[first] = repeated(given[first], network.in_channels)
@@ -137,6 +147,13 @@ def _check_same(theirs: Network, ours: Network, parts: TransferredParts, where: 
         raise ModelError(
             f"{where}: expected a model whose {_IN_WORDS[parts].removeprefix('the ')} fits, got one of {pairs}"
         )
+
+
+def _check_classes(theirs: Sequence[LabelClass], ours: Sequence[LabelClass], where: str) -> None:
+    """Raise ModelError where both say their classes and the names differ."""
+    left, right = (", ".join(one.name for one in classes) for classes in (theirs, ours))
+    if left and right and left != right:
+        raise ModelError(f"{where}: expected a model of the classes {right} to keep its head, got one of {left}")
 
 
 def _selected(network: Network, state: dict[str, Tensor], parts: TransferredParts) -> dict[str, Tensor]:

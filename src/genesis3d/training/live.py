@@ -80,9 +80,11 @@ class Live:
         self._done: tuple[int, int, int] | None = None
         self._broken = False
 
-    def answered(self, task: nn.Module, step: int, device: torch.device, half: bool) -> Iterator[Event]:
-        """Predict and write if somebody asks and it is time; yield that it was done."""
-        if self._broken or step < _FIRST or not self._due():
+    def answered(
+        self, task: nn.Module, step: int, device: torch.device, half: bool, *, last: bool = False
+    ) -> Iterator[Event]:
+        """Predict and write if somebody asks and it is time (the ``last`` time always is); yield that it was done."""
+        if self._broken or step < _FIRST or not (self._due() or last):
             return
         request = self._request
         if request is None:

@@ -114,6 +114,8 @@ class Training:
             yield Warned(message=sentence)
         if self.checkpoints.saved_step != self.progress.step:
             self._save()
+        if not self.stopped:
+            yield from self._shown_live(last=True)
 
     def _advance(self, control: Control, pace: Pace) -> Iterator[Event]:
         """Take steps from where the progress stands to the end; raises Collapsed when the training dies on the way."""
@@ -160,7 +162,7 @@ class Training:
         """Take one step of the optimiser; raises Collapsed, before the weights change, when the training has died."""
         progress = self.progress
         lr = rate_of(self.settings, self.recovery, progress)
-        self.stepper.begin(progress.step, progress.total)
+        self.stepper.begin(progress.step, progress.total, progress.leg)
         found = self.stepper.gradient(pairs, progress.step + 1, self.guard)
         self.guard.check(progress.step + 1, found)
         self.stepper.step(lr)
@@ -197,7 +199,7 @@ class Training:
         if progress.step > 0:
             frozen = self.stepper.frozen
             self.stepper.portions.fit(
-                lambda size: measure_statistics(self.kept, self.statistics, device, half, size, frozen)
+                lambda size: measure_statistics(self.kept, self.statistics, device, half, size, frozen=frozen)
             )
             self.processes.equalise(self.kept)
         figures: dict[str, float] = {}
@@ -239,9 +241,10 @@ class Training:
             found = self.measuring.fit(lambda size: seek.find(self.kept, self.progress, device, half, size))
             self.progress.hard = self.processes.first(lambda: found)
 
-    def _shown_live(self) -> Iterator[Event]:
+    def _shown_live(self, last: bool = False) -> Iterator[Event]:
         if self.live is not None and self.processes.world == 1:
-            yield from self.live.answered(self.kept, self.progress.step, self.stepper.device, self.stepper.half)
+            step, device, half = self.progress.step, self.stepper.device, self.stepper.half
+            yield from self.live.answered(self.kept, step, device, half, last=last)
 
     def _out_of_patience(self) -> bool:
         return self.validation.patience is not None and self.progress.stale >= self.validation.patience

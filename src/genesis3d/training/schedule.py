@@ -13,8 +13,7 @@ __all__ = ["note_held_out", "rate_of"]
 
 def rate_of(settings: OptimiserSettings, recovery: RecoverySettings, progress: Progress) -> float:
     """Return the learning rate of the step to come; a training that goes on with a new budget begins its plan anew."""
-    total = None if progress.total is None else progress.total - progress.leg
-    planned = settings.learning_rate(max(0, progress.step - progress.leg), total)
+    planned = settings.learning_rate(progress.step, progress.total, progress.leg)
     return planned * progress.plateau_factor * float(recovery.factor**progress.recoveries)
 
 

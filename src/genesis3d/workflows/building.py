@@ -79,6 +79,8 @@ def _placed(
         task = task.to(hardware["device"])
     if processes.sharded and config.averaging.decay:
         raise ConfigError("averaging.decay: expected 0 with strategy fsdp, whose weights no process holds whole")
+    if processes.sharded and not config.optimiser.plan.plain:
+        raise ConfigError("optimiser.plan: expected schedule all and layer_decay 1 with strategy fsdp, got others")
     said = together(processes, task, hardware["device"], config.batch)
     return task, config.optimiser.build(task), said
 

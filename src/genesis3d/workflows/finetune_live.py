@@ -29,8 +29,13 @@ _OVERLAP = 0.25
 _WINDOWS = 4
 
 
-def slice_predictor(cases: LabelledCases, patch: Triple, statistics: Maker) -> Predict:
-    """Return what predicts class values in a box of one of ``cases``, by windows of the size ``patch``."""
+def slice_predictor(
+    cases: LabelledCases, patch: Triple, statistics: Maker, frozen: Callable[[], tuple[str, ...]]
+) -> Predict:
+    """Return what predicts class values in a box of one of ``cases``, by windows of the size ``patch``.
+
+    ``frozen`` says which normalisations of the network are to keep their statistics, by prefixes of their names.
+    """
     values = np.array([one.value for one in cases.classes], dtype=np.uint16)
 
     def predict(
@@ -39,14 +44,14 @@ def slice_predictor(cases: LabelledCases, patch: Triple, statistics: Maker) -> P
         box = cases.volumes[case].crop(start, shape).data
         scale = cases.scales[case]
         plan = plan_windows(shape, patch, _OVERLAP)
-        with _measured(task, statistics, device, half):
+        with _measured(task, statistics, device, half, frozen()):
             steps = sweep(box, plan, _network(task, device, half), lambda x: np.nan_to_num(scale.to_unit(x)))
             try:
                 while True:
                     next(steps)
             except StopIteration as done:
                 swept: Any = done.value
-        return values[swept.values.argmax(axis=0)]
+        return np.asarray(values[swept.values.argmax(axis=0)])
 
     return predict
 
@@ -66,11 +71,13 @@ def _network(task: nn.Module, device: torch.device, half: bool) -> Callable[[NDA
 
 
 @contextmanager
-def _measured(task: nn.Module, statistics: Maker, device: torch.device, half: bool) -> Iterator[None]:
+def _measured(
+    task: nn.Module, statistics: Maker, device: torch.device, half: bool, frozen: tuple[str, ...]
+) -> Iterator[None]:
     """Within it ``task`` is in evaluation, its batch normalisation measured; afterwards all is as it was."""
     training = task.training
     buffers = {name: value.clone() for name, value in task.named_buffers()}
-    measure_statistics(task, statistics, device, half, windows=_WINDOWS)
+    measure_statistics(task, statistics, device, half, windows=_WINDOWS, frozen=frozen)
     task.eval()
     try:
         yield

@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genesis3d.errors import ConfigError
 from genesis3d.events import Control, Event, Started, Stepped, Warned, keep_running
 from genesis3d.inference.cells import Cell, Cells
 from genesis3d.inference.classifying import classify
-from genesis3d.inference.collecting import Collector
+from genesis3d.inference.collecting import Collector, maps_on_scan
 from genesis3d.inference.ordering import in_order
 from genesis3d.inference.regrid import FarCanvas
 from genesis3d.inference.stepping_down import SteppingDown
+from genesis3d.inference.streaming import ResultStore, Streamed
 from genesis3d.inference.weights import window_weights
 from genesis3d.inference.windows import cut
 from genesis3d.workflows.segment_prepare import Ready, prepared
@@ -37,6 +40,7 @@ __all__ = ["Segmentation", "segment_volume"]
 
 GLANCE = 64  # voxels along each axis of the window computed at once where the user looks, and of the trial of precision
 PROBED = 16  # windows of that size from which on it pays to measure which precision is faster
+LARGEST = 2**31  # bytes of the probabilities on the work grid, from which on labels alone go back to the scan's grid
 OFTEN = 0.1  # seconds between two events of progress
 
 
@@ -76,6 +80,7 @@ def segment_volume(
     focus: Triple | None = None,
     look_along: int = 0,
     canvas: Canvas | None = None,
+    out_store: Path | None = None,
     control: Control = keep_running,
 ) -> Generator[Event, None, Segmentation]:
     """Segment a scan in memory, yielding events (but no ``Finished``); return what came out, also when stopped.
@@ -87,6 +92,8 @@ def segment_volume(
     focus : voxel of the canonical grid that is looked at, to be known first
     look_along : axis (0 to 2) of the canonical grid that the slice looked at is normal to
     canvas : where labels appear as soon as something is known of them
+    out_store : a new folder that becomes a Zarr group of labels and probabilities, which then take no memory: the
+        volumes returned read from it
     control : asked between two windows
 
     Raises
@@ -98,13 +105,17 @@ def segment_volume(
     ready = prepared(volume, model, settings, inside)
     yield _started(ready, model.card)
     yield from (Warned(message=text) for text in ready.warnings)
-    collector = _collector(ready, settings, canvas)
+    collector = _collector(ready, settings, canvas, out_store)
     if canvas is not None and focus is not None:
         _glance(ready, collector, ready.place(focus))
     _settle_precision(ready)
     said: list[str] = []
     complete = yield from _swept(ready, collector, focus, look_along, said, control)
-    return _finished(ready, settings, model.card, collector, complete, (*ready.warnings, *said), began)
+    result = _finished(ready, settings, model.card, collector, complete, (*ready.warnings, *said), began)
+    if canvas is not None and (ready.regrid is not None or settings.largest or settings.fill):
+        d, h, w = (slice(0, n) for n in canvas.labels.shape)
+        canvas.paint((d, h, w), result.labels.data[0].astype(np.uint16))
+    return result
 
 
 def _started(ready: Ready, card: ModelCard) -> Started:
@@ -113,17 +124,29 @@ def _started(ready: Ready, card: ModelCard) -> Started:
     return Started(what="segment", total=total, unit="window", device=device, precision=precision, detail=detail)
 
 
-def _collector(ready: Ready, settings: SegmentSettings, canvas: Canvas | None) -> Collector:
+def _collector(ready: Ready, settings: SegmentSettings, canvas: Canvas | None, out_store: Path | None) -> Collector:
+    store = None
+    if out_store is not None:
+        if ready.regrid is not None or settings.largest or settings.fill:
+            raise ConfigError("out_store: expected a model that works on the scan's own grid, no largest and no fill")
+        wanted = {"probabilities": settings.probabilities}
+        store = ResultStore(Path(out_store), ready.volume.geometry, ready.classes, **wanted)
     if canvas is not None and ready.regrid is not None:
         canvas = FarCanvas(canvas, ready.regrid)
     return Collector(
         ready.work.geometry.shape,
         [one.value for one in ready.classes],
         ready.inside,
-        probabilities=settings.probabilities,
-        entropy=settings.entropy,
+        probabilities=settings.probabilities or _interpolated(ready),
+        entropy=settings.entropy and not _interpolated(ready),
         canvas=canvas,
+        store=store,
     )
+
+
+def _interpolated(ready: Ready) -> bool:
+    """Whether probabilities, rather than labels, go back from the work grid to the scan's."""
+    return ready.regrid is not None and 2 * len(ready.classes) * ready.work.data[0].size <= LARGEST
 
 
 def _small(ready: Ready, middle: Triple) -> tuple[Triple, NDArray[np.float32]]:
@@ -184,22 +207,14 @@ def _finished(
     ready: Ready, settings: SegmentSettings, card: ModelCard, collector: Collector, complete: bool,
     warnings: tuple[str, ...], began: float,
 ) -> Segmentation:  # fmt: skip
-    labels, covered = collector.labels, None if complete else collector.covered()
-    shape, region = ready.volume.geometry.shape, ready.region
-    if ready.regrid is not None:
-        labels = ready.regrid.nearest(labels)
-        covered = None if covered is None else ready.regrid.nearest(covered)
-    if covered is None:
-        covered = np.broadcast_to(np.True_, shape) if region is None else region
-    elif region is not None:
-        covered &= region
-    if ready.regrid is not None and region is not None:
-        labels[~region] = ready.classes[0].value
+    labels, probabilities, entropy = _on_scan(ready, settings, collector)
+    if ready.region is not None and ready.regrid is not None:
+        labels[~ready.region] = ready.classes[0].value
     return Segmentation(
         labels=_volume(ready, _tidied(labels, ready.classes, settings), "segmentation"),
-        probabilities=_maps(ready, collector.probabilities, "probabilities"),
-        entropy=_maps(ready, collector.entropy, "uncertainty"),
-        covered=covered,
+        probabilities=None if probabilities is None else _volume(ready, probabilities, "probabilities"),
+        entropy=None if entropy is None else _volume(ready, entropy, "uncertainty"),
+        covered=_covered(ready, None if complete else collector.covered()),
         classes=ready.classes,
         card=card,
         settings=settings,
@@ -211,6 +226,31 @@ def _finished(
     )
 
 
+def _on_scan(ready: Ready, settings: SegmentSettings, collector: Collector) -> tuple[Any, Any, Any]:
+    """Return labels, probabilities and entropy on the scan's grid."""
+    labels, shares, entropy = collector.labels, collector.probabilities, collector.entropy
+    if isinstance(labels, Streamed):
+        return labels.array, None if shares is None else shares.array, entropy
+    if ready.regrid is None:
+        return labels, shares, entropy
+    if shares is not None and _interpolated(ready):
+        values = [one.value for one in ready.classes]
+        wanted = {"probabilities": settings.probabilities, "entropy": settings.entropy}
+        return maps_on_scan(ready.regrid, shares, values, **wanted)
+    near = ready.regrid.nearest
+    shares = None if shares is None else np.stack([near(part) for part in shares])
+    return near(labels), shares, None if entropy is None else near(entropy)
+
+
+def _covered(ready: Ready, covered: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Return where on the scan's grid there is an answer; ``covered`` on the work grid, None: everywhere."""
+    if covered is None:
+        everywhere = np.broadcast_to(np.True_, ready.volume.geometry.shape)
+        return everywhere if ready.region is None else ready.region
+    covered = covered if ready.regrid is None else ready.regrid.nearest(covered)
+    return covered if ready.region is None else covered & ready.region
+
+
 def _tidied(labels: NDArray[Any], classes: tuple[LabelClass, ...], settings: SegmentSettings) -> NDArray[Any]:
     from genesis3d.io.itk_filters.tidying import filled, largest_parts
 
@@ -218,15 +258,6 @@ def _tidied(labels: NDArray[Any], classes: tuple[LabelClass, ...], settings: Seg
     if settings.largest:
         labels = largest_parts(labels, values)
     return filled(labels, values) if settings.fill else labels
-
-
-def _maps(ready: Ready, data: NDArray[np.float16] | None, what: str) -> Volume | None:
-    if data is None:
-        return None
-    if ready.regrid is not None:
-        parts = [ready.regrid.nearest(part) for part in (data if data.ndim == 4 else data[None])]
-        data = np.stack(parts)
-    return _volume(ready, data, what)
 
 
 def _volume(ready: Ready, data: NDArray[Any], what: str) -> Volume:

@@ -19,7 +19,7 @@ SPACING = (2.0, 1.0, 1.0)
 
 
 def volumes() -> tuple[Volume, Volume]:
-    """A ball of 12 mm radius in voxels of 2 x 1 x 1 mm, a stray voxel of its class, and a box of a class without name."""
+    """A ball of 12 mm radius in voxels of 2 x 1 x 1 mm, a stray voxel, and a box of a class without name."""
     d, h, w = np.ogrid[:20, :40, :60]
     labels = np.zeros((20, 40, 60), np.uint16)
     labels[((d - 9) * 2.0) ** 2 + (h - 19) ** 2 + (w - 19) ** 2 <= 144] = 2

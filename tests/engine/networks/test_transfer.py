@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from genesis3d.errors import ModelError
+from genesis3d.labels import LabelClass
 from genesis3d.networks import Network
 from genesis3d.networks.classifier import Classifier
 from genesis3d.networks.model_file import ModelCard, write_model
@@ -102,6 +103,15 @@ def test_a_segmentation_of_the_same_classes_keeps_its_head(tmp_path: Path) -> No
     other = GENESIS.replaced(out_channels=4)
     with pytest.raises(ModelError, match=r"got one of network.out_channels=3 \(here: 4\)"):
         transfer(model, other, other.build(), "all")
+    named = tmp_path / "named.safetensors"
+    names = ("background", "liver", "spleen")
+    classes = tuple(LabelClass(value=value, name=name) for value, name in enumerate(names))
+    write_model(named, network.build(2), ModelCard(network=network, classes=classes))
+    transfer(str(named), network, module, "all", classes)
+    with pytest.raises(
+        ModelError, match="of the classes background, spleen, liver to keep its head, got one of backgro"
+    ):
+        transfer(str(named), network, module, "all", (classes[0], classes[2], classes[1]))
 
 
 def test_an_encoder_goes_into_a_classifier_and_back(tmp_path: Path) -> None:

@@ -93,3 +93,11 @@ def test_what_does_not_fit_is_refused_in_one_sentence() -> None:
         Classification().build(Fixed(0.1, 0.2))(torch.zeros(2, 1, 8, 8, 8), torch.zeros(2, 1, dtype=torch.long))
     with pytest.raises(ConfigError, match="class indices from 0 to 1 or 255, got 4"):
         run([4, 0], 0.1, 0.2)
+
+
+def test_its_card_says_whose_encoder_it_has() -> None:
+    from genesis3d.networks.describe import network_line
+    from genesis3d.networks.model_file import ModelCard
+
+    line = network_line(ModelCard(network=Classifier(encoder=UNet3d(width=4), head="linear")))
+    assert line == "classifier with the encoder of unet3d, width 4, 0.1 M parameters, batch norm, 1 channel to 2"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QRadioButton, QWidget
 
@@ -14,7 +17,7 @@ OWN = "own"
 
 
 class NetworkSizes(QWidget):
-    """Radio buttons in a row; the last is seen only while a network of its own is shown.
+    """Radio buttons in a row, one for each of ``sizes``; the last is seen while a network of its own is shown.
 
     Signals
     -------
@@ -23,16 +26,17 @@ class NetworkSizes(QWidget):
 
     picked = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Mapping[str, Any] = NETWORK_SIZES) -> None:
         super().__init__()
-        self._own: Network = NETWORK_SIZES["S"]
+        self._sizes = sizes
+        self._own: Network = sizes["S"]
         self._group = QButtonGroup(self)
-        self.buttons = {size: QRadioButton(size, objectName=f"size-{size}") for size in (*NETWORK_SIZES, OWN)}
+        self.buttons = {size: QRadioButton(size, objectName=f"size-{size}") for size in (*sizes, OWN)}
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         for size, button in self.buttons.items():
             if size != OWN:
-                button.setToolTip(f"3D U-Net of width {NETWORK_SIZES[size].width}")
+                button.setToolTip(f"3D U-Net of width {sizes[size].width}")
             self._group.addButton(button)
             row.addWidget(button)
             button.toggled.connect(self._tell)
@@ -42,11 +46,11 @@ class NetworkSizes(QWidget):
 
     def value(self) -> Network:
         """Return the network chosen."""
-        return NETWORK_SIZES.get(self.size(), self._own)
+        return self._sizes.get(self.size(), self._own)
 
     def set_value(self, network: Network) -> None:
         """Choose ``network``; emits nothing."""
-        size = next((s for s, v in NETWORK_SIZES.items() if v == network), OWN)
+        size = next((s for s, v in self._sizes.items() if v == network), OWN)
         if size == OWN:
             self._own = network
             said = ", ".join(f"{name} {value}" for name, value in network.to_dict().items())
@@ -58,7 +62,7 @@ class NetworkSizes(QWidget):
         self.blockSignals(False)
 
     def size(self) -> str:
-        """Return S, M or L, or ``own``."""
+        """Return the name of the size, or ``own``."""
         return next(size for size, button in self.buttons.items() if button.isChecked())
 
     def _tell(self, on: bool) -> None:

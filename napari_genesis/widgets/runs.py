@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from genesis3d.errors import GenesisError
 from genesis3d.training.rundir import RunDir, list_runs
+from napari_genesis.run_files import run_kind
 
 __all__ = ["RunList", "best_of", "free_name", "live_runs", "when"]
 
@@ -29,22 +30,23 @@ COLUMNS = ("name", "state", "when", "best")
 REFRESH_MS = 5000
 
 
-def live_runs(root: Path) -> list[RunDir]:
-    """Return the runs under ``root`` that train at this moment."""
-    return [run for run in list_runs(root) if run.state() in ("running", "paused")]
+def live_runs(root: Path, kind: str) -> list[RunDir]:
+    """Return the runs of a ``kind`` (pretrain, finetune) under ``root`` that train at this moment."""
+    return [run for run in list_runs(root) if run_kind(run.path) == kind and run.state() in ("running", "paused")]
 
 
 def best_of(run: RunDir) -> float | None:
-    """Return the best validation loss of a run, read from the header of its best model; None when there is none."""
+    """Return the best validation loss (a fine-tuning: Dice) of a run, from the header of its best model, or None."""
     from genesis3d.networks.model_file import read_card
 
     path = run.checkpoints / "best.safetensors"
     if not path.is_file():
         return None
     try:
-        return read_card(path).metrics.get("loss")
+        metrics = read_card(path).metrics
     except (GenesisError, OSError):
         return None
+    return metrics.get("dice", metrics.get("loss"))
 
 
 def when(seconds_ago: float) -> str:
@@ -70,7 +72,7 @@ def free_name(root: Path, wish: str = "") -> str:
 
 
 class RunList(QWidget):
-    """A table of the runs in ``root``, newest first.
+    """A table of the runs of a ``kind`` (pretrain, finetune) in ``root``, newest first.
 
     Signals
     -------
@@ -82,9 +84,9 @@ class RunList(QWidget):
     resumed = Signal(object)
     failed = Signal(str)
 
-    def __init__(self, root: Path, parent: QWidget | None = None) -> None:
+    def __init__(self, root: Path, kind: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._root = root
+        self._root, self._kind = root, kind
         self._runs: list[RunDir] = []
         self._best: dict[Path, tuple[float, float | None]] = {}
         self.table = QTableWidget(0, len(COLUMNS), objectName="run-table")
@@ -125,7 +127,7 @@ class RunList(QWidget):
     def refresh(self) -> None:
         """Read the folder anew; the selected run stays selected."""
         chosen = self.selected()
-        self._runs = list_runs(self._root)
+        self._runs = [run for run in list_runs(self._root) if run_kind(run.path) == self._kind]
         self.table.setRowCount(len(self._runs))
         live = False
         for row, run in enumerate(self._runs):
