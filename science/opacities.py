@@ -1,4 +1,4 @@
-"""Opacities that are put into healthy lungs, and two transformations made for pre-training: load them as a plugin.
+"""Opacities that are put into healthy lungs, with what a pre-training on them needs: load it as a plugin.
 
 genesis3d pretrain --config science/chest-opacity.yaml --plugin science/opacities.py ...
 
@@ -15,16 +15,23 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from genesis3d.rng import Address
+from genesis3d.tasks.base import TASKS, Task
 from genesis3d.transforms.base import TRANSFORMS, Params, Shape, Transform
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
+
+    from genesis3d.networks import Network
 
 Array = NDArray[np.float32]
 Vector = tuple[float, float, float]
 
 PLEURA = 8.0  # mm over which the chance of a centre falls with depth under the pleura
 RADII = (5.0, 38.0)  # mm
+NOTICED = 0.03  # change of intensity, in [0, 1], that counts as one
+SPAN = 1200.0  # HU from 0 to 1
+LUNG = 0.125  # -850 HU in [0, 1]
 AIR, DENSE = 0.01, 0.5  # lung is between these in [-1000, 200] HU: not the flattened air around the body, not tissue
 
 
@@ -162,3 +169,79 @@ class Blocks(Transform):
         d, h, w = x.shape[2:]
         mask = torch.from_numpy(np.ascontiguousarray(hidden[:, None, :d, :h, :w])).to(x.device)
         return torch.where(mask, x.mean(dim=(2, 3, 4), keepdim=True), x)
+
+
+@TRANSFORMS.register("scanner")
+class Scanner(Transform):
+    """Change a sub-volume of chest CT as scanners differ: offset, gain about the lung's density, noise.
+
+    The target undergoes the same: it is another scan of the same patient, not a restoration.
+    """
+
+    label: ClassVar[str] = "another scanner"
+    spatial: ClassVar[bool] = True
+
+    offset: float = Field(25.0, ge=0, le=200, description="standard deviation of the offset, in HU")
+    gain: float = Field(0.08, ge=0, lt=1, description="largest change of the gain about -850 HU, as a share")
+    noise: float = Field(35.0, ge=0, le=200, description="largest standard deviation of the noise, in HU")
+
+    def sample(self, shape: Shape, address: Address) -> Params:
+        """Return ``offset``, ``gain``, ``sigma`` and ``key`` of the noise, which half of the cases have."""
+        rng = address.generator()
+        sigma = rng.uniform(0, self.noise) * (rng.random() < 0.5) / SPAN
+        return {
+            "offset": np.asarray(rng.normal(0, self.offset) / SPAN, np.float32),
+            "gain": np.asarray(1 + rng.uniform(-self.gain, self.gain), np.float32),
+            "sigma": np.asarray(sigma, np.float32),
+            "key": np.asarray((address / "noise").key(), np.uint64),
+        }
+
+    def _apply(self, x: torch.Tensor, params: Params) -> torch.Tensor:
+        import torch
+
+        result = x.detach().clone()
+        for case, offset, gain, sigma, key in zip(
+            result, *(params[name] for name in ("offset", "gain", "sigma", "key")), strict=True
+        ):
+            case.sub_(LUNG).mul_(float(gain)).add_(LUNG + float(offset))
+            rng = np.random.Generator(np.random.Philox(key=int(key)))
+            noise = rng.standard_normal(tuple(case.shape), dtype=np.float32) * sigma
+            case.add_(torch.from_numpy(noise).to(case.device))
+        return result.clamp_(0, 1)
+
+
+@TASKS.register("opacity_restoration")
+class OpacityRestoration(Task):
+    """Restore the sub-volume before opacities were put into it: where lung is and where it was changed counts most.
+
+    The output is a change to the input.  The mean absolute error is weighted by (rest + lung) (1 + changed): lung is
+    what the target shows dark, changed what differs from the input by more than 0.03.
+    """
+
+    rest: float = Field(0.15, ge=0, description="weight outside the lungs; in them 1 more")
+    changed: float = Field(3.0, ge=0, description="additional share of the weight where the input was changed")
+
+    @property
+    def activation(self) -> str:
+        """What a model card records for use at inference."""
+        return "residual"
+
+    def build(self, network: Network | nn.Module, seed: int = 0) -> nn.Module:
+        """Return the module of the restoration with this loss."""
+        from genesis3d.tasks.restoration import Restoration
+        from genesis3d.tasks.restoration_module import RestorationModule
+
+        rest, changed = self.rest, self.changed
+
+        class Weighted(RestorationModule):
+            def forward(self, input: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+                change = self.network(input).float()
+                reference = target.float()
+                lung = ((reference > AIR) & (reference < DENSE)).float()
+                weight = (rest + lung) * (1 + changed * ((input - reference).abs() > NOTICED).float())
+                loss = ((input + change - reference).abs() * weight).sum() / weight.sum()
+                output = (input + change).detach().clamp(0.0, 1.0)
+                error = output - reference
+                return {"loss": loss, "output": output, "mse": error.square().mean(), "mae": error.abs().mean()}
+
+        return Weighted(Restoration(output="residual"), network, seed)

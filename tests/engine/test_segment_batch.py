@@ -182,3 +182,13 @@ def test_the_command(inputs: dict[str, Any]) -> None:
     wrong = CliRunner().invoke(build_app(), [*given, "--box", "1,2,3"])
     assert isinstance(wrong.exception, ConfigError)
     assert isinstance(CliRunner().invoke(build_app(), [*given, "--quality", "great"]).exception, ConfigError)
+
+
+def test_labels_that_grow_on_disk(inputs: dict[str, Any]) -> None:
+    _, result = done(inputs, format=".zarr", entropy=True)
+    assert result["complete"] == 3
+    out = Path(inputs["out_dir"])
+    assert sorted(path.name for path in out.glob("*.zarr")) == ["case0.zarr", "case1.zarr", "case2.zarr"]
+    assert not list(out.glob(".*.part"))
+    assert len(list(out.glob("*_uncertainty.nii.gz"))) == 3
+    assert done(inputs, format=".zarr", entropy=True)[1]["already_there"] == 3

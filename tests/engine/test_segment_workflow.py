@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from genesis3d.errors import DomainError, GeometryError, ModelError
+from genesis3d.errors import ConfigError, DomainError, GeometryError, ModelError, ScanError
 from genesis3d.events import Event
 from genesis3d.labels import LabelClass
 from genesis3d.networks.model_file import LoadedModel, ModelCard, read_model, write_model
@@ -241,3 +241,20 @@ def test_out_of_memory_is_said_and_nothing_is_lost(model: LoadedModel, monkeypat
     assert found.precision == "bf16"
     monkeypatch.undo()
     assert run(segment_volume(scan(), model, settings()))[1].precision == "32"  # the next one starts afresh
+
+
+def test_a_store_takes_the_results_in_place_of_memory(model: LoadedModel, tmp_path: Path) -> None:
+    import zarr
+
+    _, whole = run(segment_volume(scan(), model, settings(probabilities=True)))
+    _, found = run(segment_volume(scan(), model, settings(probabilities=True), out_store=tmp_path / "s.zarr"))
+    assert not isinstance(found.labels.data, np.ndarray)
+    group = zarr.open_group(tmp_path / "s.zarr", mode="r")
+    np.testing.assert_array_equal(np.asarray(group["labels"]), whole.labels.data)
+    np.testing.assert_array_equal(np.asarray(group["probabilities"]), whole.probabilities.data)
+    assert [one["name"] for one in group.attrs["classes"]] == ["background", "dark", "bright"]
+    assert tuple(group.attrs["spacing_zyx_mm"]) == scan().geometry.spacing
+    with pytest.raises(ScanError, match="expected a new or empty folder"):
+        run(segment_volume(scan(), model, settings(), out_store=tmp_path / "s.zarr"))
+    with pytest.raises(ConfigError, match="out_store: expected"):
+        run(segment_volume(scan(), model, settings(fill=True), out_store=tmp_path / "t.zarr"))

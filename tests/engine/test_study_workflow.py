@@ -21,7 +21,7 @@ from genesis3d.rng import Address
 from genesis3d.volume import Geometry, Volume
 from genesis3d.workflows.study import StudyConfig, study
 from genesis3d.workflows.study_plan import drawn, make_plan
-from genesis3d.workflows.study_settings import put
+from genesis3d.workflows.study_settings import agrees, put
 
 CLASSES = (LabelClass(value=0, name="background"), LabelClass(value=300, name="ball"))
 TINY = {
@@ -94,7 +94,7 @@ def test_arms_of_one_seed_see_the_same_labels(done: tuple[Path, list[Event]]) ->
     for key in ("n1_f0_s0", "n1_f0_s1", "n2_f0_s0"):
         pair = [json.loads((done[0] / f"runs/{arm}/{key}.json").read_text()) for arm in ("scratch", "msra")]
         assert pair[0]["training"] == pair[1]["training"]
-        assert pair[0]["fingerprint"] != pair[1]["fingerprint"]
+        assert not agrees(pair[0]["identity"], pair[1]["identity"])
 
 
 def test_the_report_has_tables_curves_and_sentences(done: tuple[Path, list[Event]]) -> None:
@@ -206,6 +206,13 @@ def test_seeds_draw_disjoint_labels_as_long_as_there_are_enough() -> None:
     assert drawn(pool, 4, 3) != drawn(pool, 4, 0)
     with pytest.raises(ConfigError, match="at most the 12 cases"):
         drawn(pool, 13, 0)
+
+
+def test_a_setting_of_a_later_version_is_no_other_run() -> None:
+    stored = {"finetune": {"batch": 1, "optimiser": {"lr": 0.1}}, "model": "a"}
+    assert agrees(stored, {"finetune": {"batch": 1, "optimiser": {"lr": 0.1, "later": 3}}, "model": "a"})
+    assert not agrees(stored, {"finetune": {"batch": 2, "optimiser": {"lr": 0.1}}, "model": "a"})
+    assert not agrees(None, stored)
 
 
 def test_settings_are_put_together_by_dotted_keys_and_named_things_are_replaced() -> None:

@@ -22,6 +22,7 @@ from napari_genesis.widgets.finetune.counting import counted
 from napari_genesis.widgets.finetune.dock import FinetuneDock
 from napari_genesis.widgets.finetune.inputs import new_labels
 from napari_genesis.widgets.finetune.live import array_box, place_looked_at
+from napari_genesis.widgets.finetune.regrid import Slab, WorkingGrid
 
 
 @pytest.fixture(autouse=True)
@@ -155,7 +156,7 @@ def test_the_loop_paints_trains_sees_corrects_and_goes_on(dock, qtbot, painted) 
 
     before = layer.data.copy()
     dock.view.take_button.click()
-    assert "54 voxels of this slice" in dock.view.note.text()
+    assert "54 voxels on this slice taken into ct - labels" in dock.view.note.text()
     assert int((layer.data != before).sum()) == 54
     layer.undo()
     assert np.array_equal(layer.data, before)
@@ -301,3 +302,55 @@ def test_dice_is_drawn_in_the_colours_of_the_classes(qtbot) -> None:
     assert not plot._lines
     plot.close()
     plot.deleteLater()
+
+
+def test_a_prediction_on_a_working_grid_is_brought_back() -> None:
+    geometry = Geometry((20, 30, 40), (2.0, 1.0, 1.0), (5.0, 6.0, 7.0))
+    own = WorkingGrid(geometry, None)
+    slab = Slab(np.ones((1, 30, 40), np.uint16), (4, 0, 0), 9)
+    assert own.there(0, 4) == 4
+    back = own.back(slab)
+    assert (back.start, back.labels.shape, back.step) == ((4, 0, 0), (1, 30, 40), 9)
+    coarse = WorkingGrid(geometry, (4.0, 2.0, 2.0))
+    assert [coarse.there(0, z) for z in (0, 1, 10, 19)] == [0, 0, 5, 9]
+    labels = np.zeros((1, 15, 20), np.uint16)
+    labels[0, 5, 10] = 3
+    back = coarse.back(Slab(labels, (5, 0, 0), 1))
+    assert (back.start, back.labels.shape) == ((10, 0, 0), (2, 30, 40))
+    assert np.argwhere(back.labels == 3)[:, 1:].min(axis=0).tolist() == [10, 20]
+    assert int((back.labels == 3).sum()) == 8
+    assert coarse.back(Slab(labels, (10, 0, 0), 1)) is None
+
+
+def test_versions_are_compared_shown_and_taken(dock, qtbot, painted, segmentation_model, tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    (tmp_path / "run" / "config.json").write_text("{}")
+    for name in ("version-001", "best"):
+        (folder / f"{name}.safetensors").write_bytes(segmentation_model.read_bytes())
+    figures = {"dice": 0.5, "dice_organ": 0.25, "dice_bone": 0.75}
+    (tmp_path / "run" / "versions.json").write_text(json.dumps([{"version": 1, "figures_now": figures}]))
+    versions = dock.versions
+    versions.show_run(tmp_path / "run")
+    table = versions.table
+    shown = [[table.item(row, column).text() for column in range(table.columnCount())] for row in range(2)]
+    assert shown == [["1", "7", "", "0.500", "0.750", "0.250"], ["now", "7", "", "0.910", "", ""]]
+    assert versions.selected().name == "now"
+    table.selectRow(0)
+    versions.take_button.click()
+    assert dock.view.note.text() == "There is no prediction of this version yet: train, or press Show."
+    versions.apply_button.click()
+    qtbot.waitUntil(lambda: "prediction of version 1" in dock.viewer.layers and not dock.whole.running, timeout=60000)
+    found = dock.viewer.layers["prediction of version 1"]
+    assert structures_of(found)[3].name == "organ"
+    assert found.data[:, 5:11, 5:11].all()
+    assert int((found.data == 7).sum()) == 0
+    assert dock.viewer.layers.selection.active is painted
+    before = painted.data.copy()
+    versions.take_button.click()
+    assert np.array_equal(painted.data[before > 0], before[before > 0])
+    assert int((painted.data == 3).sum()) == int(((found.data == 3) & (before == 0)).sum())
+    dialog = versions.add_to_library()
+    assert dialog.name.text() == "run"
+    dialog.close()
+    dialog.deleteLater()

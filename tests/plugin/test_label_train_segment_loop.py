@@ -81,7 +81,7 @@ def test_from_a_few_painted_slices_to_a_segmentation_on_the_scans_own_grid(
     qtbot.waitUntil(lambda: dock.data.painted.slices == 3, timeout=WAIT)
     for row, name in enumerate(("organ", "bone")):
         dock.data.table.item(row, 1).setText(name)
-    settings(dock, 25)
+    settings(dock, 40)
     viewer.dims.set_point(0, labels.data_to_world((7, 0, 0))[0])
     dock.primary.click()
     overlay = dock.view.overlay
@@ -89,18 +89,18 @@ def test_from_a_few_painted_slices_to_a_segmentation_on_the_scans_own_grid(
     assert overlay.slice_box() is not None
     qtbot.waitUntil(lambda: not dock.running, timeout=WAIT)
     assert dock.follower.state.state == "finished", dock.status.error.text()
-    qtbot.waitUntil(lambda: overlay.step == 25, timeout=WAIT)
+    qtbot.waitUntil(lambda: overlay.step == 40, timeout=WAIT)
     assert set(dock.follower.state.curves) >= {"loss", "validation dice", "validation dice_organ"}
 
     dock.view.take_button.click()
     assert labels.data[7].any()
     paint(labels, truth, 7)  # corrected
-    settings(dock, 15)
+    settings(dock, 20)
     dock.view.continue_button.click()
     run = dock.follower.run_dir
-    qtbot.waitUntil(lambda: dock.running and dock.follower.state.step > 25, timeout=WAIT)
+    qtbot.waitUntil(lambda: dock.running and dock.follower.state.step > 40, timeout=WAIT)
     qtbot.waitUntil(lambda: not dock.running, timeout=WAIT)
-    assert (dock.follower.state.state, dock.follower.state.step) == ("finished", 40), dock.status.error.text()
+    assert (dock.follower.state.state, dock.follower.state.step) == ("finished", 60), dock.status.error.text()
     assert sorted(path.name for path in (run / "inputs").glob("labels*")) == ["labels-001.nii.gz", "labels-002.nii.gz"]
     qtbot.waitUntil(lambda: [each.name for each in dock.versions.versions] == ["1", "now"], timeout=WAIT)
     before, now = (dock.versions.table.item(row, 2).text() for row in range(2))
@@ -127,7 +127,7 @@ def test_from_a_few_painted_slices_to_a_segmentation_on_the_scans_own_grid(
     qtbot.waitUntil(lambda: segment.panel.result is not None and not segment.running, timeout=WAIT)
     found = segment.panel.layers.labels
     shown = np.asarray(truth[::-1, ::-1, ::-1])
-    assert min(dice(found.data, shown, value) for value in (1, 2)) > 0.6
+    assert min(dice(found.data, shown, value) for value in (1, 2)) > 0.5
     assert [structures_of(found)[value].name for value in (1, 2)] == ["organ", "bone"]
 
     found.save(str(tmp_path / "found.nii.gz"), plugin="napari-genesis")

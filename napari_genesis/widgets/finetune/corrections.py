@@ -6,12 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genesis3d.errors import GeometryError, ScanError
+from genesis3d.errors import GenesisError, GeometryError, ScanError
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
-__all__ = ["as_labels", "same_place"]
+__all__ = ["as_labels", "same_place", "take"]
+
+
+def take(
+    prediction: Labels | None, labels: Labels | None, box: tuple[slice, ...] | None, what: str, over_paint: bool
+) -> str:
+    """Copy by :func:`as_labels` what there is, and return a sentence on what was done or is missing."""
+    if labels is None:
+        return "Pick the labels layer first that the prediction is to be taken into."
+    if prediction is None or box is None:
+        return f"There is no prediction {what} yet: train, or press Show."
+    try:
+        count = as_labels(prediction, labels, box, over_paint)
+    except GenesisError as error:
+        return str(error)
+    return f"{count:,} voxels {what} taken into {labels.name}; correct them there, Ctrl+Z undoes it."
 
 
 def as_labels(prediction: Labels, labels: Labels, box: tuple[slice, ...], over_paint: bool = False) -> int:

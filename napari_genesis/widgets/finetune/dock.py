@@ -16,7 +16,7 @@ from genesis3d.workflows.finetune_config import FinetuneConfig
 from napari_genesis.devices import Device
 from napari_genesis.jobs import JobState, RunFollower, ThreadJob
 from napari_genesis.run_files import write_config
-from napari_genesis.widgets.finetune.corrections import as_labels
+from napari_genesis.widgets.finetune.corrections import take
 from napari_genesis.widgets.finetune.handing import prepare_labels, prepare_run
 from napari_genesis.widgets.finetune.inputs import Inputs, takes
 from napari_genesis.widgets.finetune.rounds import begin_prepared, go_on_prepared, other_classes, run_config
@@ -52,6 +52,7 @@ class FinetuneDock(TrainingDock):
         self._recall()
         self.form.changed.connect(self._on_settings)
         self.data.changed.connect(self._on_inputs)
+        self.data.unpainted.currentIndexChanged.connect(self._on_unpainted)
         self.find_devices()
         self._on_inputs()
         self.look_for_live_run()
@@ -68,8 +69,7 @@ class FinetuneDock(TrainingDock):
         except (GenesisError, OSError) as error:
             self.show_error(str(error))
             return
-        self._run = run
-        self._trained_on = (None, None)
+        self._run, self._trained_on = run, (None, None)
         if pair is None:
             self._begin(run, config)
             return
@@ -100,18 +100,19 @@ class FinetuneDock(TrainingDock):
 
     def take_prediction(self) -> None:
         """Copy the prediction on the slice looked at into the labels, to be corrected."""
-        overlay, labels = self.view.overlay, self.data.labels.layer
-        box, layer = overlay.slice_box(), overlay.layer
-        if labels is None or layer is None or box is None:
-            self.view.say("There is no prediction on this slice yet, or no labels layer to take it into.")
-            return
-        try:
-            count = as_labels(layer, labels, box, self.view.over_paint.isChecked())
-        except GenesisError as error:
-            self.view.say(str(error))
-            return
-        self.view.say(f"{count:,} voxels of this slice taken into {labels.name}; correct them there, Ctrl+Z undoes it.")
-        self.viewer.layers.selection.active = labels
+        overlay = self.view.overlay
+        self._take(overlay.layer, overlay.slice_box(), "on this slice")
+
+    def take_whole(self, model: Path) -> None:
+        """Copy what a version found on the whole scan into the labels, to be corrected."""
+        layer = self.whole.layer_of(model)
+        self._take(layer, None if layer is None else tuple(slice(0, n) for n in layer.data.shape), "of this version")
+
+    def _take(self, prediction: Any, box: tuple[slice, ...] | None, what: str) -> None:
+        labels = self.data.labels.layer
+        self.view.say(take(prediction, labels, box, what, self.view.over_paint.isChecked()))
+        if labels is not None:
+            self.viewer.layers.selection.active = labels
 
     def go_on(self) -> None:
         """Train on from the labels as they are painted now; a training that runs is saved first."""
@@ -142,7 +143,7 @@ class FinetuneDock(TrainingDock):
     def show_version(self, model: Path) -> None:
         """Predict the whole scan with the model in ``model``."""
         try:
-            job = self.whole.job(model, self.data.scans.layer, self.data.labels.layer)
+            job = self.whole.job(model, self.data.scans.layer)
         except GenesisError as error:
             self.show_error(str(error))
             return
@@ -176,6 +177,7 @@ class FinetuneDock(TrainingDock):
         self.results.addWidget(self.whole.status)
         self.versions = VersionList()
         self.versions.applied.connect(self.show_version)
+        self.versions.taken.connect(self.take_whole)
         self.versions.added.connect(self._on_added)
         self.results.addWidget(fold("Versions", self.versions, "versions-fold", is_open=True))
         self.results.addWidget(fold("Runs", self.runs, "runs-fold", is_open=True))
@@ -207,7 +209,7 @@ class FinetuneDock(TrainingDock):
             classes = run_config(run).data.classes
         except GenesisError:
             classes = ()
-        self.view.follow(follower, self.data.scans.layer, self.data.labels.layer, classes)
+        self.view.follow(follower, self.data.scans.layer, classes)
         self.versions.show_run(run)
 
     def _after_follow(self, follower: RunFollower) -> None:
@@ -249,8 +251,10 @@ class FinetuneDock(TrainingDock):
             return
         self.update_label()
 
-    def _on_inputs(self) -> None:
+    def _on_unpainted(self, _: int) -> None:
         self.store.put("unpainted", self.data.unlabelled())
+
+    def _on_inputs(self) -> None:
         self.update_label()
         self._update_loop()
         self._say_what_is_gone()

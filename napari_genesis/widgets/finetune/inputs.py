@@ -10,7 +10,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from genesis3d.errors import ConfigError, GenesisError, ScanError
+from genesis3d.labels import named
 from napari_genesis.layers import add_volume, volume_from_layer
+from napari_genesis.widgets.colours import label_colours
 from napari_genesis.widgets.finetune.classes import ClassTable
 from napari_genesis.widgets.finetune.counting import LabelWatch, Painted
 from napari_genesis.widgets.finetune.folders import FolderInputs
@@ -53,6 +55,7 @@ def new_labels(viewer: Any, image: Image) -> Labels:
     layer = add_volume(viewer, empty, image, kind="labels", name=f"{image.name} - labels")
     viewer.layers.selection = {layer}
     viewer.layers.selection.active = layer
+    layer.colormap = label_colours([named(value) for value in range(1, 41)])
     layer.selected_label = 1
     layer.mode = "paint"
     return layer

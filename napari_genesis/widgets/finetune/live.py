@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -17,23 +16,19 @@ from genesis3d.events import Control, Finished
 from genesis3d.training.rundir import RunDir
 from napari_genesis.jobs import ThreadJob
 from napari_genesis.layers import add_volume, array_turn, volume_from_layer
+from napari_genesis.widgets.colours import label_colours
+from napari_genesis.widgets.finetune.regrid import Slab, WorkingGrid
+from napari_genesis.widgets.finetune.rounds import run_config
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
-__all__ = ["LiveOverlay", "Slab", "array_box", "place_looked_at", "reading"]
+    from genesis3d.labels import LabelClass
+
+__all__ = ["LiveOverlay", "array_box", "place_looked_at", "reading"]
 
 MOVED_MS = 120  # after the slice changed: a drag of the slider asks once
 THICKNESS = 1  # of the outlines, in voxels
-
-
-@dataclass(frozen=True, eq=False)
-class Slab:
-    """``labels`` (d, h, w), class values, of the canonical scan from voxel ``start`` on, as of ``step``."""
-
-    labels: np.ndarray
-    start: tuple[int, int, int]
-    step: int
 
 
 def reading(path: Path) -> Callable[[Control], Iterator[Any]]:
@@ -93,7 +88,7 @@ class LiveOverlay(QObject):
         self._viewer = viewer
         self._run: Path | None = None
         self._scan: ref[Image] | None = None
-        self._labels: ref[Labels] | None = None
+        self._classes: tuple[LabelClass, ...] = ()
         self._layer: Labels | None = None
         self._volume: Any = None
         self._job: ThreadJob | None = None
@@ -102,6 +97,7 @@ class LiveOverlay(QObject):
         self.step = 0
         self.wanted, self.asking = True, False
         self._asked: tuple[int, int] | None = None
+        self._grid: WorkingGrid | None = None
         self._moved = QTimer(self)
         self._moved.setSingleShot(True)
         self._moved.setInterval(MOVED_MS)
@@ -114,14 +110,15 @@ class LiveOverlay(QObject):
         """The prediction's layer, while it is in the viewer."""
         return self._layer if self._layer is not None and self._layer in self._viewer.layers else None
 
-    def follow(self, run: Path, scan: Image | None, labels: Labels | None) -> None:
-        """Show the predictions of ``run`` on ``scan``, in the colours of ``labels``."""
-        if self._scan is None or scan is None or self._scan() is not scan:
-            self._let_go()
+    def follow(self, run: Path, scan: Image | None, classes: Sequence[LabelClass]) -> None:
+        """Show the predictions of ``run`` on ``scan``, in the colours of ``classes``."""
+        same = self._scan is not None and scan is not None and self._scan() is scan and self._classes == tuple(classes)
+        if not same or self.layer is None:
+            self.remove()
         self._run = run
         self._scan = None if scan is None else ref(scan)
-        self._labels = None if labels is None else ref(labels)
-        self.step, self._asked, self.asking = 0, None, True
+        self._classes = tuple(classes)
+        self.step, self._asked, self._grid, self.asking = 0, None, None, True
 
     def rest(self) -> None:
         """The training ended: ask no more; the last prediction stays."""
@@ -146,7 +143,7 @@ class LiveOverlay(QObject):
         for emitter in self._emitters():
             emitter.disconnect(self._on_moved)
         self.remove()
-        self._run = self._scan = self._labels = None
+        self._run = self._scan = None
 
     def remove(self) -> None:
         """Take the layer out of the viewer; the next prediction makes it anew."""
@@ -164,13 +161,17 @@ class LiveOverlay(QObject):
             return
         try:
             place = place_looked_at(self._viewer, scan)
+            if place is None or place == self._asked:
+                return
+            if self._grid is None:  # the run has begun: it has settled on its grid
+                geometry = volume_from_layer(scan).geometry
+                self._grid = WorkingGrid(geometry, run_config(self._run).data.spacing)
         except GenesisError:
             return
-        if place is not None and place != self._asked:
-            self._asked = place
-            from genesis3d.training.live import ask
+        from genesis3d.training.live import ask
 
-            ask(self._run, case=0, axis=place[0], index=place[1])
+        self._asked = place
+        ask(self._run, case=0, axis=place[0], index=self._grid.there(*place))
 
     def read(self, path: Path) -> None:
         """Show the prediction in ``path`` as soon as it is read; of several that come together the newest."""
@@ -188,14 +189,14 @@ class LiveOverlay(QObject):
         scan = None if self._scan is None else self._scan()
         if not self.wanted or scan is None or scan not in self._viewer.layers or not self._make_layer(scan):
             return
+        own = slab if self._grid is None else self._grid.back(slab)
         whole = self._volume.data[0]
-        stop = np.add(slab.start, slab.labels.shape)
-        if min(slab.start) < 0 or (stop > whole.shape).any():
+        if own is None or (np.add(own.start, own.labels.shape) > whole.shape).any():
             return  # of another scan
         if self.box is not None:
             whole[self.box] = 0
-        self.box = tuple(slice(int(a), int(b)) for a, b in zip(slab.start, stop, strict=True))
-        whole[self.box] = slab.labels
+        self.box = tuple(slice(a, a + n) for a, n in zip(own.start, own.labels.shape, strict=True))
+        whole[self.box] = own.labels
         self.step = slab.step
         layer = self.layer
         if layer is not None:
@@ -229,9 +230,8 @@ class LiveOverlay(QObject):
         layer = add_volume(self._viewer, self._volume, scan, kind="labels", name="prediction")
         layer.metadata["genesis prediction"] = True
         layer.editable = False
-        labels = None if self._labels is None else self._labels()
-        if labels is not None:
-            layer.colormap = labels.colormap
+        if self._classes:
+            layer.colormap = label_colours(self._classes)
         layer.contour = THICKNESS
         layer.opacity = 1.0
         self._layer = layer

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from genesis3d.errors import GenesisError
+from genesis3d.training.rundir import RunDir
 from napari_genesis.widgets.model_dialogs import ImportDialog
 from napari_genesis.widgets.model_entries import suggested_name
 
@@ -32,16 +33,20 @@ NOW = "now"
 
 @dataclass(frozen=True)
 class Version:
-    """One model of a run: ``name`` is its number, or ``now`` for the best so far."""
+    """One model of a run: ``name`` is its number, or ``now`` for the best so far.
+
+    ``figures`` are those on the labels as they are now, so that versions can be compared.
+    """
 
     name: str
     path: Path
     card: ModelCard
+    figures: dict[str, float]
 
     @property
     def dice(self) -> dict[str, float]:
         """Dice on what was held out by class, the mean first under an empty name."""
-        told = self.card.metrics.items()
+        told = self.figures.items()
         found = {name[4:].removeprefix("_"): value for name, value in told if name == "dice" or name[:5] == "dice_"}
         return dict(sorted(found.items()))
 
@@ -49,14 +54,17 @@ class Version:
 def versions_of(run: Path) -> list[Version]:
     """Return the versions in ``run``, oldest first, then the best so far; one that cannot be read is left out."""
     from genesis3d.networks.model_file import read_card
+    from genesis3d.training.versions import read_versions
 
+    measured = {str(item.get("version")): item.get("figures_now") for item in read_versions(RunDir(run))}
     folder = run / "checkpoints"
     numbered = [(str(int(path.stem[-3:])), path) for path in sorted(folder.glob("version-[0-9][0-9][0-9].safetensors"))]
     best = next((path for name in ("best", "last") if (path := folder / f"{name}.safetensors").is_file()), None)
     found = []
     for name, path in [*numbered, *([(NOW, best)] if best is not None else [])]:
         try:
-            found.append(Version(name, path, read_card(path)))
+            card = read_card(path)
+            found.append(Version(name, path, card, measured.get(name) or dict(card.metrics)))
         except (GenesisError, OSError):
             continue
     return found
@@ -75,11 +83,12 @@ class VersionList(QWidget):
 
     Signals
     -------
-    applied(object) : the :class:`Path` of the version to show on the scan
+    applied(object), taken(object) : the :class:`Path` of the version to show on the scan, or to take as labels
     added(str) : the name under which a version entered the library
     """
 
     applied = Signal(object)
+    taken = Signal(object)
     added = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -96,15 +105,20 @@ class VersionList(QWidget):
         self.table.setFixedHeight(110)
         self.table.itemSelectionChanged.connect(self._update_buttons)
         self.table.itemDoubleClicked.connect(self._apply)
-        self.apply_button = QPushButton("Show on the scan", objectName="version-apply", enabled=False)
+        self.apply_button = QPushButton("Show", objectName="version-apply", enabled=False)
         self.apply_button.setToolTip("predict the whole scan with this version, as a layer of its own")
         self.apply_button.clicked.connect(self._apply)
+        self.take_button = QPushButton("Use as labels", objectName="version-take", enabled=False)
+        self.take_button.setToolTip(
+            "copy what Show found on the whole scan into the labels layer; Ctrl+Z takes it back"
+        )
+        self.take_button.clicked.connect(self._take)
         self.add_button = QPushButton("Add to library…", objectName="version-add", enabled=False)
         self.add_button.setToolTip("under a name of yours, for the Segment dock and for other trainings")
         self.add_button.clicked.connect(self.add_to_library)
         row = QGridLayout()
-        row.addWidget(self.apply_button, 0, 0)
-        row.addWidget(self.add_button, 0, 1)
+        for column, button in enumerate((self.apply_button, self.take_button, self.add_button)):
+            row.addWidget(button, 0, column)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
@@ -145,17 +159,22 @@ class VersionList(QWidget):
     def _stamp_now(self) -> tuple[object, ...]:
         if self._run is None:
             return (None,)
-        paths = sorted((self._run / "checkpoints").glob("*.safetensors"))
+        paths = [self._run / "versions.json", *sorted((self._run / "checkpoints").glob("*.safetensors"))]
         return (self._run, *((path.name, path.stat().st_mtime_ns) for path in paths if path.exists()))
 
     def _update_buttons(self) -> None:
-        for button in (self.apply_button, self.add_button):
+        for button in (self.apply_button, self.take_button, self.add_button):
             button.setEnabled(self.selected() is not None)
 
     def _apply(self, *_: object) -> None:
         version = self.selected()
         if version is not None:
             self.applied.emit(version.path)
+
+    def _take(self, *_: object) -> None:
+        version = self.selected()
+        if version is not None:
+            self.taken.emit(version.path)
 
     def add_to_library(self, *_: object) -> ImportDialog | None:
         """Open the dialog that puts the selected version into the library under a name."""

@@ -18,7 +18,7 @@ from napari_genesis.widgets.run_parts import LogFold
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari.layers import Image, Labels
+    from napari.layers import Image
 
     from genesis3d.labels import LabelClass
 
@@ -72,17 +72,15 @@ class TuningView(QWidget):
             layout.addWidget(widget)
         self.hide()  # until there is something to show
 
-    def follow(
-        self, follower: RunFollower, scan: Image | None, labels: Labels | None, classes: Sequence[LabelClass]
-    ) -> None:
-        """Show the run of ``follower`` from now on, its predictions on ``scan`` in the colours of ``labels``."""
+    def follow(self, follower: RunFollower, scan: Image | None, classes: Sequence[LabelClass]) -> None:
+        """Show the run of ``follower`` from now on, its predictions on ``scan`` in the colours of ``classes``."""
         self._run = follower.run_dir
         self.show()
         self.say("")
         self.plot.clear()
         self.dice.set_classes(classes)
         self.log_fold.follow(follower.run_dir)
-        self.overlay.follow(follower.run_dir, scan, labels)
+        self.overlay.follow(follower.run_dir, scan, classes)
         follower.changed.connect(self._on_progress)
         follower.event.connect(self._on_event)
 

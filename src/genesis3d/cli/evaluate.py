@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from genesis3d.cli.options import ConfigFile, Json, Set
+from genesis3d.cli.options import ConfigFile, Device, Json, Set
 from genesis3d.cli.showing import settings, show
 from genesis3d.errors import ConfigError
 
@@ -16,21 +17,34 @@ CLASSES = Annotated[
 ]
 
 
+MODEL = Annotated[
+    str | None, typer.Option("--model", help="model to be judged: it is applied to the scans of the first argument")
+]
+PART = Annotated[str | None, typer.Option(help="with a model: all, or held_out (those its data's split holds out)")]
+
+
 def add_to(app: typer.Typer) -> None:
     """Register this group's commands on ``app``."""
     group = typer.Typer(help="Compare results with references: figures per case and in summary.", no_args_is_help=True)
     group.command("segmentation")(segmentation_command)
+    group.command("classification")(classification_command)
     app.add_typer(group, name="evaluate")
 
 
 def segmentation_command(
-    predictions: Annotated[str | None, typer.Argument(help="label file, or folder of label files")] = None,
+    predictions: Annotated[
+        str | None,
+        typer.Argument(help="label file or folder of such; with --model scans, or a data set of labels, too"),
+    ] = None,
     references: Annotated[str | None, typer.Argument(help="label file, or folder of files called alike")] = None,
+    model: MODEL = None,
+    part: PART = None,
     classes: CLASSES = None,
     out_dir: OUT_DIR = None,
     resample: Annotated[
         bool | None, typer.Option("--resample", help="put predictions on other grids onto that of the reference")
     ] = None,
+    device: Device = None,
     config: ConfigFile = None,
     set_: Set = None,
     json: Json = False,
@@ -39,12 +53,57 @@ def segmentation_command(
     from genesis3d.workflows.evaluate import EvaluateSegmentationConfig, evaluate_segmentation
     from genesis3d.workflows.evaluate_table import as_text
 
-    given: dict[str, Any] = {"predictions": predictions, "references": references, "out_dir": out_dir}
-    given |= {"resample": resample, "classes": None if classes is None else parsed_classes(classes)}
+    given: dict[str, Any] = {"out_dir": out_dir, "resample": resample, "part": part, "model": model}
+    given["classes"] = None if classes is None else parsed_classes(classes)
+    if model is None:
+        given |= {"predictions": predictions, "references": references}
+    elif predictions is not None:
+        given["data"] = labelled_data(predictions, references)
+    if device is not None:
+        set_ = [f"segment.device={device}", *(set_ or [])]
     made = EvaluateSegmentationConfig.parse(settings(config, given, set_), "evaluate segmentation")
     result = show(evaluate_segmentation(made), json)
     if result and not json:
         print(as_text(result["summary"]))
+
+
+def classification_command(
+    scores: Annotated[
+        str | None,
+        typer.Argument(help="CSV of scores; with --model a folder of a folder a class, or a CSV with path and class"),
+    ] = None,
+    model: MODEL = None,
+    part: PART = None,
+    out_dir: OUT_DIR = None,
+    threshold: Annotated[float | None, typer.Option(help="score from which on a case is of the second class")] = None,
+    device: Device = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Compare scores with classes: AUC, average precision, accuracy, F1, sensitivity, specificity, with intervals."""
+    from genesis3d.workflows.evaluate_classification import EvaluateClassificationConfig, evaluate_classification
+
+    given: dict[str, Any] = {"out_dir": out_dir, "threshold": threshold, "device": device, "part": part, "model": model}
+    if model is None:
+        given["scores"] = scores
+    elif scores is not None:
+        given["data"] = {"folder" if Path(scores).is_dir() else "table": scores}
+    made = EvaluateClassificationConfig.parse(settings(config, given, set_), "evaluate classification")
+    result = show(evaluate_classification(made), json)
+    if result and not json:
+        for row in result["summary"]:
+            interval = "" if row.get("low") is None else f"  [{row['low']:.3f}, {row['high']:.3f}]"
+            value = "-" if row["value"] is None else f"{row['value']:.3f}"
+            print(f"{row['class']:<20} {row['figure']:<18} {value:>8}{interval}")
+
+
+def labelled_data(scans: str, labels: str | None) -> dict[str, Any]:
+    """Return the setting ``data`` for scans and their labels, or for a data set that holds both."""
+    if labels is not None:
+        return {"images": [scans], "labels": [labels]}
+    described = Path(scans).suffix == ".json" or (Path(scans) / "dataset.json").is_file()
+    return {"dataset": scans} if described else {"images": [scans]}
 
 
 def parsed_classes(text: str) -> list[dict[str, Any]]:

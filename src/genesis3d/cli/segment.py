@@ -18,7 +18,7 @@ Model = Annotated[
 ]
 OutDir = Annotated[str | None, typer.Option(help="folder for the results; the same command goes on where it stopped")]
 Quality = Annotated[str | None, typer.Option(help="fast, balanced (default) or best")]
-Format = Annotated[str | None, typer.Option(help=".nii.gz (default), .nrrd, .mha, .seg.nrrd, or dicom (SEG)")]
+Format = Annotated[str | None, typer.Option(help=".nii.gz (default), .nrrd, .mha, .seg.nrrd, dicom (SEG) or .zarr")]
 Mask = Annotated[str | None, typer.Option(help="only inside this mask, on the grid of the one scan")]
 Box = Annotated[str | None, typer.Option(help="only inside Z0,Y0,X0,Z1,Y1,X1: first voxel and end")]
 Channels = Annotated[

@@ -155,7 +155,10 @@ def _scaled(volumes: Sequence[Volume], intensity: Intensity | None) -> tuple[Vol
     used = [intensity or default_intensity(volume) for volume in volumes]
     scales = [one.fit(volume) for one, volume in zip(used, volumes, strict=True)]
     if len(volumes) == 1:
-        return volumes[0], scales[0], used[0]
+        data = volumes[0].data
+        # what is mapped to [0, 1] is single precision anyway
+        kept = data.astype(np.float32) if data.dtype == np.float64 else data
+        return volumes[0].with_data(kept), scales[0], used[0]
     units = [np.nan_to_num(s.to_unit(v.data[0]), nan=0.0) for s, v in zip(scales, volumes, strict=True)]
     return volumes[0].with_data(np.stack(units)), Scale(0.0, 1.0), common_intensity(used)
 

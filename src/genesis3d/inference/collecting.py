@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from genesis3d.inference.canvas import Canvas
     from genesis3d.inference.cells import Cell
     from genesis3d.inference.regrid import Regrid
+    from genesis3d.inference.streaming import ResultStore
     from genesis3d.inference.windows import Slices, Triple
 
 __all__ = ["Collector", "best_class", "maps_on_scan"]
@@ -31,6 +32,7 @@ class Collector:
     inside : (D, H, W) voxels that may be anything but background; None: all
     probabilities, entropy : whether they are wanted too
     canvas : where labels appear at once, preliminary ones too
+    store : where labels and probabilities are kept, in place of memory
 
     Attributes
     ----------
@@ -48,16 +50,16 @@ class Collector:
         probabilities: bool = False,
         entropy: bool = False,
         canvas: Canvas | None = None,
-        labels: Any = None,
+        store: ResultStore | None = None,
     ) -> None:
         self._values = np.array(values, dtype=np.uint8 if max(values) <= 255 else np.uint16)
         self._plain = tuple(values) == tuple(range(len(values)))
         self._inside = inside
         self._canvas = canvas
         self._known: list[Slices] = []
-        self.labels = np.zeros(shape, self._values.dtype) if labels is None else labels
-        self.probabilities: NDArray[np.float16] | None = None
-        if probabilities:
+        self.labels: Any = np.zeros(shape, self._values.dtype) if store is None else store.labels
+        self.probabilities: Any = None if store is None else store.probabilities
+        if probabilities and store is None:
             self.probabilities = np.zeros((len(values), *shape), np.float16)
             self.probabilities[0] = 1
         self.entropy = np.zeros(shape, np.float16) if entropy else None

@@ -146,21 +146,19 @@ def _segmentation(
     stack: Stack, array: NDArray[np.uint8], described: Sequence[SegmentDescription], path: Path
 ) -> Dataset:
     """Return the object; of several volumes at the same places, the first is the source."""
-    from highdicom.content import PlanePositionSequence
+    from highdicom.content import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
     from highdicom.enum import CoordinateSystemNames
     from highdicom.seg import Segmentation, SegmentationTypeValues
     from pydicom.uid import generate_uid
 
     pictures = stack.volumes[0]
     files = list(dict.fromkeys(picture.file.path for picture in pictures))
-    sources = _in_one_frame([_header(file) for file in files])
-    positions = [
-        PlanePositionSequence(CoordinateSystemNames.PATIENT, picture.frame.position or (0.0, 0.0, 0.0))
-        for picture in pictures
-    ]
+    patient, (step, *pixel) = CoordinateSystemNames.PATIENT, stack.geometry.spacing
+    measures = PixelMeasuresSequence(pixel, pictures[0].file.thickness or step, step)
+    orientation = PlaneOrientationSequence(patient, pictures[0].frame.orientation or ())
     try:
         segmentation = Segmentation(
-            source_images=sources,
+            source_images=_alike([_header(file, measures, orientation) for file in files]),
             pixel_array=array,
             segmentation_type=SegmentationTypeValues.BINARY,
             segment_descriptions=described,
@@ -174,7 +172,9 @@ def _segmentation(
             device_serial_number="0",
             content_label="SEGMENTATION",
             content_description="Segmentation by a neural network",
-            plane_positions=positions,
+            pixel_measures=measures,
+            plane_orientation=orientation,
+            plane_positions=[PlanePositionSequence(patient, picture.frame.position or ()) for picture in pictures],
         )
     except (AttributeError, ValueError, KeyError, TypeError) as error:
         why = " ".join(str(error).split())[:200]
@@ -183,20 +183,27 @@ def _segmentation(
     return segmentation
 
 
-def _header(file: Path) -> Dataset:
-    """Return the header of a slice, without what says who made it: that would be taken over."""
+def _header(file: Path, measures: Any, orientation: Any) -> Dataset:
+    """Return the header of a slice, completed, and without what says who made it: that would be taken over."""
     from pydicom.filereader import dcmread
 
     header = dcmread(file, force=True, stop_before_pixels=True)
+    header.decode()
+    # names of classes may be in any script
+    header.SpecificCharacterSet = "ISO_IR 192"
     for keyword in REQUIRED:
         if keyword not in header:
             setattr(header, keyword, "")
+    if "SliceThickness" not in header:
+        header.SliceThickness = measures[0].SliceThickness
+    for shared in header.get("SharedFunctionalGroupsSequence", None) or ():
+        shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = measures, orientation
     if "Manufacturer" in header:
         del header.Manufacturer
     return header
 
 
-def _in_one_frame(headers: list[Dataset]) -> list[Dataset]:
+def _alike(headers: list[Dataset]) -> list[Dataset]:
     """Return ``headers`` with one frame of reference and study: in anonymous series each slice may have its own."""
     from pydicom.uid import generate_uid
 

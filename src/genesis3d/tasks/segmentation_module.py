@@ -33,6 +33,8 @@ class SegmentationModule(nn.Module):
         super().__init__()
         from monai.losses import DiceLoss
 
+        if isinstance(network, Network) and not network.dense:
+            raise ConfigError(f"segmentation: expected a network with an answer for every voxel, got a {network.name}")
         class_count("segmentation", network)
         self.task = task
         self.network = network.build(seed) if isinstance(network, Network) else network

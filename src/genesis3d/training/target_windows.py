@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from genesis3d.data.sampling import Location
     from genesis3d.training.holdout import Part
 
-__all__ = ["FixedTargets"]
+__all__ = ["FixedTargets", "applied", "dice_figures"]
 
 # Share of the measured sub-volumes that hold a structure, where there are more than are measured.
 _STRUCTURES = 0.75
@@ -55,7 +55,7 @@ class FixedTargets:
         losses, weights = [], []
         sums = np.zeros((3, len(self.names)), np.int64)
         for pairs in self.batches:
-            for result, n in _applied(task, pairs, device, half, size):
+            for result, n in applied(task, pairs, device, half, size):
                 losses.append(float(result["loss"]))
                 weights.append(n)
                 sums += np.stack([result[name].cpu().numpy() for name in ("intersection", "predicted", "reference")])
@@ -70,7 +70,7 @@ class FixedTargets:
         pairs = self.batches[0]
         found = [
             result["output"].argmax(dim=1, keepdim=True).to(torch.uint8).cpu()
-            for result, _ in _applied(task, pairs, device, half, size)
+            for result, _ in applied(task, pairs, device, half, size)
         ]
         return pairs, torch.cat(found)
 
@@ -110,9 +110,10 @@ def dice_figures(sums: NDArray[np.int64], names: Sequence[str]) -> dict[str, flo
     return {"dice": mean} | figures
 
 
-def _applied(
+def applied(
     task: nn.Module, pairs: Pairs, device: torch.device, half: bool, size: int | None
 ) -> Iterator[tuple[dict[str, Tensor], int]]:
+    """Yield the results of ``task`` in evaluation on portions of ``pairs``, and how many sub-volumes each is of."""
     import torch
 
     training = task.training

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,18 @@ from genesis3d.files import write_atomic
 from genesis3d.networks.card import library_versions
 from genesis3d.workflows.evaluate_cases import Evaluated, collected, evaluated_pair
 from genesis3d.workflows.evaluate_config import EvaluateSegmentationConfig
-from genesis3d.workflows.evaluate_pairs import label_pairs
+from genesis3d.workflows.evaluate_model import labelled_items
+from genesis3d.workflows.evaluate_pairs import LabelPair, label_pairs
 from genesis3d.workflows.evaluate_table import as_csv, as_json, case_rows, plain, summary_rows
 
 __all__ = ["EvaluateSegmentationConfig", "evaluate_segmentation", "prepared_folder", "written"]
 
 Row = dict[str, Any]
+Item = tuple[str, Callable[[], Evaluated | None]]
 
 
 def evaluate_segmentation(config: EvaluateSegmentationConfig, control: Control = keep_running) -> Iterator[Event]:
-    """Compare label files with references; write tables and plots to ``out_dir``, or nothing when stopped.
+    """Compare segmentations with references; write tables and plots to ``out_dir``, or nothing when stopped.
 
     A case that cannot be compared is named, left out and counted in the result's ``failed``; a single one is refused.
     The last event's result holds ``cases`` (number), ``failed`` (names), ``summary`` (a record a class and figure)
@@ -29,35 +31,48 @@ def evaluate_segmentation(config: EvaluateSegmentationConfig, control: Control =
 
     Raises
     ------
-    ScanError, GeometryError, ConfigError
+    ScanError, GeometryError, ConfigError, ModelError
         When nothing can be compared: one sentence naming the file or the setting.
     """
     out = prepared_folder(config.out_dir)
-    pairs, said = label_pairs(str(config.predictions), str(config.references))
-    yield Started(what="evaluate", total=len(pairs), unit="case")
+    found = _files(config) if config.model is None else labelled_items(config, control)
+    if found is None:
+        yield Finished(cancelled=True)
+        return
+    items, said = found
+    yield Started(what="evaluate", total=len(items), unit="case")
     yield from (Warned(message=text) for text in said)
     done: list[Evaluated] = []
     failed: list[str] = []
-    for number, pair in enumerate(pairs, start=1):
-        if control() == "stop":
-            yield Finished(cancelled=True)
-            return
+    for number, (name, evaluated) in enumerate(items, start=1):
         try:
-            one = evaluated_pair(
-                pair, config.classes, config.ignore, resample=config.resample, distances=config.distances
-            )
+            one = None if control() == "stop" else evaluated()
         except GenesisError as error:
-            if len(pairs) == 1:
+            if len(items) == 1:
                 raise
-            failed.append(pair.name)
-            yield Warned(message=f"{pair.name} is left out: {error}")
+            failed.append(name)
+            yield Warned(message=f"{name} is left out: {error}")
         else:
+            if one is None:
+                yield Finished(cancelled=True)
+                return
             yield from (Warned(message=text) for text in one.warnings)
             done.append(one)
-        yield Stepped(step=number, total=len(pairs))
+        yield Stepped(step=number, total=len(items))
     if not done:
-        raise ConfigError(f"{config.predictions}: expected cases that can be compared, got none of {len(pairs)}")
+        raise ConfigError(f"expected cases that can be compared, got none of {len(items)}")
     yield from reported(done, failed, config, out)
+
+
+def _files(config: EvaluateSegmentationConfig) -> tuple[list[Item], list[str]]:
+    pairs, said = label_pairs(str(config.predictions), str(config.references))
+
+    def item(pair: LabelPair) -> Item:
+        return pair.name, lambda: evaluated_pair(
+            pair, config.classes, config.ignore, resample=config.resample, distances=config.distances
+        )
+
+    return [item(pair) for pair in pairs], said
 
 
 def reported(

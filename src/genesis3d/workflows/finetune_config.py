@@ -8,24 +8,33 @@ from pydantic import Field, model_validator
 
 from genesis3d.config import Config
 from genesis3d.data.augmenting import AUGMENTATIONS, AugmentationField
+from genesis3d.data.classified import ClassifiedData
 from genesis3d.data.labelled import TargetSampling
 from genesis3d.data.targets import TargetData
 from genesis3d.errors import ConfigError
 from genesis3d.networks import NETWORKS, Network
+from genesis3d.networks.classifier import Classifier
 from genesis3d.networks.initialising import Initialisation
 from genesis3d.networks.transfer import TransferredParts
 from genesis3d.networks.unet3d import UNet3d
 from genesis3d.tasks import TASKS, Task
+from genesis3d.tasks.classification import Classification
 from genesis3d.tasks.segmentation import Segmentation
-from genesis3d.training.settings import AveragingSettings, KeepSettings, OptimiserSettings, RecoverySettings
+from genesis3d.training.settings import (
+    AveragingSettings,
+    KeepSettings,
+    OptimiserSettings,
+    PlanSettings,
+    RecoverySettings,
+)
 from genesis3d.training.target_settings import TargetValidation
 
 __all__ = ["FINETUNE_PRESETS", "FinetuneConfig", "finetune_preset"]
 
 
 # What a training from scratch takes: small enough for a processor.
-_FRESH = UNet3d(width=16, decoder="nearest", norm="instance")
-_SMALL = UNet3d(width=8, decoder="nearest", norm="instance")
+_FRESH = UNet3d(width=16, decoder="nearest")
+_SMALL = UNet3d(width=8, decoder="nearest")
 
 
 class FinetuneConfig(Config):
@@ -33,6 +42,9 @@ class FinetuneConfig(Config):
 
     schema_version: Literal[1] = Field(1, description="version of this configuration")
     data: TargetData = Field(default=TargetData(), description="labelled scans")
+    classified: ClassifiedData = Field(
+        default=ClassifiedData(), description="of a classification, in place of labelled scans: scans with a class each"
+    )
     model: str | None = Field(
         None, description="model to begin with: a file, a run or a name of the library; None: from scratch"
     )
@@ -99,13 +111,28 @@ class FinetuneConfig(Config):
             raise ValueError("task: expected segmentation or classification, got restoration, which pretrain trains")
         return self
 
+    @property
+    def classifies(self) -> bool:
+        """Whether whole sub-volumes get a class, rather than voxels."""
+        return self.task.name == "classification"
+
+    @property
+    def targets(self) -> TargetData | ClassifiedData:
+        """What is learnt from."""
+        return self.classified if self.classifies else self.data
+
     def public(self) -> dict[str, Any]:
         """Return the settings of the training itself, without paths and names of scans: for a model's card."""
         values = self.to_dict()
-        for name in ("data", "model", "network", "task", "licence"):
+        for name in ("data", "classified", "model", "network", "task", "licence"):
             del values[name]
         return values
 
+
+_CLASSES = FinetuneConfig(
+    minutes=10, task=Classification(), network=Classifier(encoder=_FRESH, head="linear"), parts="encoder", batch=8,
+    validation=TargetValidation(windows=256, every=50), keep=KeepSettings(samples_every=500),
+)  # fmt: skip
 
 FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
     "default": FinetuneConfig(minutes=30),
@@ -115,6 +142,12 @@ FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
         validation=TargetValidation(windows=8, every=100),
         optimiser=OptimiserSettings(lr=2e-3, warmup=20), averaging=AveragingSettings(decay=0.98),
         keep=KeepSettings(samples_every=500),
+    ),
+    # One class for a whole sub-volume: all layers, or a line through the features of a frozen encoder.
+    "classification": _CLASSES,
+    "linear_probe": _CLASSES.replaced(
+        network=Classifier(encoder=_FRESH, head="linear"), parts="encoder",
+        optimiser=OptimiserSettings(lr=1e-2, warmup=10, plan=PlanSettings(schedule="frozen", first="head")),
     ),
 }  # fmt: skip
 

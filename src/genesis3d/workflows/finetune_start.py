@@ -8,14 +8,16 @@ import numpy as np
 
 from genesis3d.data.labelled import fitting_patch
 from genesis3d.errors import ConfigError, RunError
+from genesis3d.networks.classifier import Classifier
+from genesis3d.networks.model_file import read_card
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from genesis3d.data.targets import LabelledCases
     from genesis3d.networks import Network
     from genesis3d.networks.transfer import Transferred
     from genesis3d.workflows.finetune_config import FinetuneConfig
+    from genesis3d.workflows.finetune_learning import TargetCases
 
 __all__ = ["as_the_model", "as_the_run", "built", "resolved"]
 
@@ -30,14 +32,14 @@ def as_the_model(config: FinetuneConfig) -> FinetuneConfig:
     """
     if config.model is None:
         return config
-    from genesis3d.networks.model_file import read_card
-
     card = read_card(config.model)
-    data = config.data.replaced(
-        intensity=config.data.intensity or card.intensity, spacing=config.data.spacing or card.working_spacing
-    )
-    sampling = config.sampling.replaced(patch=config.sampling.patch or card.patch)
-    return config.replaced(data=data, sampling=sampling)
+    intensity = config.targets.intensity or card.intensity
+    spacing = config.targets.spacing or card.working_spacing
+    if config.classifies:  # the cases decide how large a sub-volume is, and boxes keep their voxels
+        spacing = spacing if config.classified.box is None else None
+        return config.replaced(classified=config.classified.replaced(intensity=intensity, spacing=spacing))
+    data = config.data.replaced(intensity=intensity, spacing=spacing)
+    return config.replaced(data=data, sampling=config.sampling.replaced(patch=config.sampling.patch or card.patch))
 
 
 def as_the_run(config: FinetuneConfig, stored: FinetuneConfig) -> FinetuneConfig:
@@ -55,12 +57,15 @@ def as_the_run(config: FinetuneConfig, stored: FinetuneConfig) -> FinetuneConfig
         intensity=stored.data.intensity,
         spacing=stored.data.spacing,
     )
+    classified = config.classified.replaced(
+        intensity=stored.classified.intensity, spacing=stored.classified.spacing, box=stored.classified.box
+    )
     sampling = config.sampling.replaced(patch=config.sampling.patch or stored.sampling.patch)
     kept = {name: getattr(stored, name) for name in ("model", "parts", "initialisation", "network")}
-    return config.replaced(data=data, sampling=sampling, **kept)
+    return config.replaced(data=data, classified=classified, sampling=sampling, **kept)
 
 
-def resolved(config: FinetuneConfig, loaded: LabelledCases, *, begun: bool) -> FinetuneConfig:
+def resolved(config: FinetuneConfig, loaded: TargetCases, *, begun: bool) -> FinetuneConfig:
     """Return ``config`` with what the scans decide: classes, the network's channels, the sub-volume.
 
     Raises
@@ -85,10 +90,12 @@ def resolved(config: FinetuneConfig, loaded: LabelledCases, *, begun: bool) -> F
         spacing = np.median([volume.geometry.spacing for volume in loaded.volumes], axis=0).tolist()
         patch = fitting_patch(shape, spacing, config.sampling.voxels, network.stride)
     network.check((channels, *patch))
-    data = config.data.replaced(
-        classes=config.data.classes or loaded.classes, intensity=config.data.intensity or loaded.intensity
-    )
-    return config.replaced(data=data, network=network, sampling=config.sampling.replaced(patch=patch))
+    changes = {"network": network, "sampling": config.sampling.replaced(patch=patch)}
+    intensity = config.targets.intensity or loaded.intensity
+    if config.classifies:
+        return config.replaced(classified=config.classified.replaced(intensity=intensity), **changes)
+    data = config.data.replaced(classes=config.data.classes or loaded.classes, intensity=intensity)
+    return config.replaced(data=data, **changes)
 
 
 def built(config: FinetuneConfig, *, begun: bool) -> tuple[nn.Module, Transferred | None]:
@@ -115,8 +122,12 @@ def built(config: FinetuneConfig, *, begun: bool) -> tuple[nn.Module, Transferre
 
 
 def _network(config: FinetuneConfig, channels: int, classes: int) -> Network:
-    if config.model is None:
-        return config.network.replaced(in_channels=channels, out_channels=classes)
-    from genesis3d.networks.transfer import target_network
-
-    return target_network(config.model, classes, channels, purpose=config.task.name)  # type: ignore[arg-type]
+    """Return the network that fits scans and classes: the model's, or that of the configuration."""
+    given, ends = config.network, {"in_channels": channels, "out_channels": classes}
+    body = given.body
+    if config.model is not None:
+        body = read_card(config.model).network.body
+    if not config.classifies:
+        return body.replaced(**ends)
+    shell = given if isinstance(given, Classifier) else Classifier()
+    return shell.replaced(encoder=body, **ends)

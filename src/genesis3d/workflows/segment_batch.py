@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -110,8 +111,9 @@ def _one(
     """Segment and write one case; return False when stopped before its end."""
     scan, notes = _loaded(job.group)
     yield from (Warned(message=f"{job.name}: {note}") for note in notes)
-    result = yield from _followed(segment_volume(scan, model, config, inside=_region(config, scan), control=control),
-                                  job.name, done, total)  # fmt: skip
+    store = _new_store(manifest.folder / f".{job.name}.zarr.part") if config.format == ".zarr" else None
+    work = segment_volume(scan, model, config, inside=_region(config, scan), out_store=store, control=control)
+    result = yield from _followed(work, job.name, done, total)
     if not result.complete:
         return False
     source = job.group.scans[0]
@@ -119,8 +121,28 @@ def _one(
     for path in write_segmentation(result, manifest.folder, job.name, config.format, source.path, source.series):
         files.append(path.name)
         yield Saved(path=str(path), what=path.name)
-    manifest.add(job.group.key, entry_of(result, scan, job.name, job.stamp(), files))
+    entry = entry_of(result, scan, job.name, job.stamp(), files)
+    if store is not None:
+        yield Saved(path=str(_in_place(store, manifest.folder / f"{job.name}.zarr")), what=f"{job.name}.zarr")
+        files.append(f"{job.name}.zarr")
+    manifest.add(job.group.key, entry)
     return True
+
+
+def _new_store(path: Path) -> Path:
+    """Return ``path`` for a new store; what a run that was killed left there goes."""
+    shutil.rmtree(path, ignore_errors=True)
+    return path
+
+
+def _in_place(made: Path, path: Path) -> Path:
+    """Give a complete store its name; an older one goes."""
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+        made.rename(path)
+    except OSError as error:
+        raise ScanError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return path
 
 
 def _followed(

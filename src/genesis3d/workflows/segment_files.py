@@ -36,7 +36,8 @@ def write_segmentation(
 
     Parameters
     ----------
-    format : of the labels, one of :data:`~genesis3d.workflows.segment_settings.FORMATS`
+    format : of the labels, one of :data:`~genesis3d.workflows.segment_settings.FORMATS`; ``.zarr``: labels and
+        probabilities are in their store already
     source, series : the DICOM scan that a DICOM SEG belongs to
 
     Raises
@@ -46,13 +47,17 @@ def write_segmentation(
     """
     from genesis3d.io import write_dicom_seg, write_volume
 
+    if format == ".zarr":
+        volumes = ((result.entropy, "uncertainty"),)
+    else:
+        volumes = ((result.probabilities, "probabilities"), (result.entropy, "uncertainty"))
     if format == "dicom":
         if source is None:
             raise ScanError(f"{name}: expected a DICOM scan, to which a DICOM SEG can belong, got no file")
         yield write_dicom_seg(result.labels, result.classes, source, folder / f"{name}.dcm", series)
-    else:
+    elif format != ".zarr":
         yield write_volume(result.labels, folder / f"{name}{format}", labels=True, classes=result.classes)
-    for volume, what in ((result.probabilities, "probabilities"), (result.entropy, "uncertainty")):
+    for volume, what in volumes:
         if volume is not None:
             yield write_volume(volume, folder / f"{name}_{what}.nii.gz")
 
@@ -93,7 +98,7 @@ class Manifest:
         entry = self.values["cases"].get(key)
         if entry is None or entry["stamp"] != stamp:
             return False
-        return all((self.folder / name).is_file() for name in entry["files"])
+        return all((self.folder / name).exists() for name in entry["files"])
 
     def add(self, key: str, entry: dict[str, Any]) -> None:
         """Note a complete case (``name``, ``stamp``, ``files``, ``rows``, ...), and write the manifest."""

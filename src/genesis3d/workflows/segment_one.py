@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genesis3d.errors import ConfigError
 from genesis3d.events import Control, Event, Started, Stepped, Warned, keep_running
 from genesis3d.inference.cells import Cell, Cells
 from genesis3d.inference.classifying import classify
@@ -16,6 +18,7 @@ from genesis3d.inference.collecting import Collector, maps_on_scan
 from genesis3d.inference.ordering import in_order
 from genesis3d.inference.regrid import FarCanvas
 from genesis3d.inference.stepping_down import SteppingDown
+from genesis3d.inference.streaming import ResultStore, Streamed
 from genesis3d.inference.weights import window_weights
 from genesis3d.inference.windows import cut
 from genesis3d.workflows.segment_prepare import Ready, prepared
@@ -77,6 +80,7 @@ def segment_volume(
     focus: Triple | None = None,
     look_along: int = 0,
     canvas: Canvas | None = None,
+    out_store: Path | None = None,
     control: Control = keep_running,
 ) -> Generator[Event, None, Segmentation]:
     """Segment a scan in memory, yielding events (but no ``Finished``); return what came out, also when stopped.
@@ -88,6 +92,8 @@ def segment_volume(
     focus : voxel of the canonical grid that is looked at, to be known first
     look_along : axis (0 to 2) of the canonical grid that the slice looked at is normal to
     canvas : where labels appear as soon as something is known of them
+    out_store : a new folder that becomes a Zarr group of labels and probabilities, which then take no memory: the
+        volumes returned read from it
     control : asked between two windows
 
     Raises
@@ -99,7 +105,7 @@ def segment_volume(
     ready = prepared(volume, model, settings, inside)
     yield _started(ready, model.card)
     yield from (Warned(message=text) for text in ready.warnings)
-    collector = _collector(ready, settings, canvas)
+    collector = _collector(ready, settings, canvas, out_store)
     if canvas is not None and focus is not None:
         _glance(ready, collector, ready.place(focus))
     _settle_precision(ready)
@@ -118,7 +124,13 @@ def _started(ready: Ready, card: ModelCard) -> Started:
     return Started(what="segment", total=total, unit="window", device=device, precision=precision, detail=detail)
 
 
-def _collector(ready: Ready, settings: SegmentSettings, canvas: Canvas | None) -> Collector:
+def _collector(ready: Ready, settings: SegmentSettings, canvas: Canvas | None, out_store: Path | None) -> Collector:
+    store = None
+    if out_store is not None:
+        if ready.regrid is not None or settings.largest or settings.fill:
+            raise ConfigError("out_store: expected a model that works on the scan's own grid, no largest and no fill")
+        wanted = {"probabilities": settings.probabilities}
+        store = ResultStore(Path(out_store), ready.volume.geometry, ready.classes, **wanted)
     if canvas is not None and ready.regrid is not None:
         canvas = FarCanvas(canvas, ready.regrid)
     return Collector(
@@ -128,6 +140,7 @@ def _collector(ready: Ready, settings: SegmentSettings, canvas: Canvas | None) -
         probabilities=settings.probabilities or _interpolated(ready),
         entropy=settings.entropy and not _interpolated(ready),
         canvas=canvas,
+        store=store,
     )
 
 
@@ -216,6 +229,8 @@ def _finished(
 def _on_scan(ready: Ready, settings: SegmentSettings, collector: Collector) -> tuple[Any, Any, Any]:
     """Return labels, probabilities and entropy on the scan's grid."""
     labels, shares, entropy = collector.labels, collector.probabilities, collector.entropy
+    if isinstance(labels, Streamed):
+        return labels.array, None if shares is None else shares.array, entropy
     if ready.regrid is None:
         return labels, shares, entropy
     if shares is not None and _interpolated(ready):

@@ -12,8 +12,8 @@ __all__ = ["FORMATS", "QUALITIES", "Precision", "Quality", "SegmentConfig", "Seg
 
 Precision = Literal["auto", "32", "bf16", "16"]
 Quality = Literal["fast", "balanced", "best"]
-Format = Literal[".nii.gz", ".nrrd", ".mha", ".seg.nrrd", "dicom"]
-FORMATS: tuple[Format, ...] = (".nii.gz", ".nrrd", ".mha", ".seg.nrrd", "dicom")
+Format = Literal[".nii.gz", ".nrrd", ".mha", ".seg.nrrd", "dicom", ".zarr"]
+FORMATS: tuple[Format, ...] = (".nii.gz", ".nrrd", ".mha", ".seg.nrrd", "dicom", ".zarr")
 
 
 class Means(NamedTuple):
@@ -75,7 +75,10 @@ class SegmentConfig(SegmentSettings):
     scans: tuple[str, ...] = Field(min_length=1, description="scans, DICOM folders, zips, or folders of these")
     model: str = Field(description="run directory, .safetensors model file or name of a model of the library")
     out_dir: str = Field(description="folder for the results, made if need be")
-    format: Format = Field(".nii.gz", description="of the labels: .nii.gz, .nrrd, .mha, .seg.nrrd, or dicom (SEG)")
+    format: Format = Field(
+        ".nii.gz",
+        description="of the labels: .nii.gz, .nrrd, .mha, .seg.nrrd, dicom (SEG), or .zarr, which grows on disk",
+    )
     mask: str | None = Field(None, description="only inside this mask, a file on the scan's grid (one scan)")
     box: tuple[tuple[int, int, int], tuple[int, int, int]] | None = Field(
         None, description="only inside this box: first voxel and end (D, H, W) on axes closest to S, P, L"

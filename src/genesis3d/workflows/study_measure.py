@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from genesis3d.evaluation.segmentation import segmentation_figures
 from genesis3d.events import Control, keep_running
 from genesis3d.labels import IGNORE, LabelClass
+from genesis3d.workflows.evaluate_model import drained, index_of
 
 if TYPE_CHECKING:
     from genesis3d.data.targets import LabelledCases
-    from genesis3d.networks.model_file import LoadedModel
-    from genesis3d.workflows.segment import Segmentation, SegmentSettings
+    from genesis3d.workflows.segment import Segmentation
 
 __all__ = ["Tested", "measure_on"]
 
@@ -34,35 +32,20 @@ def measure_on(
 ) -> Tested | None:
     """Segment the cases at ``indices`` whole and return their figures by case and class; None when told to stop."""
     from genesis3d.networks.model_file import read_model
-    from genesis3d.workflows.segment import Segmentation, SegmentSettings
+    from genesis3d.workflows.segment import SegmentSettings, segment_volume
 
     loaded = read_model(model)
     chosen = SegmentSettings.parse({"precision": "32"} | settings, "segment")
     # Class values of files may be anything; by their index they never meet the mark of what nobody labelled.
     classes = [LabelClass(value=index, name=one.name) for index, one in enumerate(cases.classes)]
-    index_of = np.zeros(65536, dtype=np.uint8)
-    index_of[[one.value for one in cases.classes]] = np.arange(len(cases.classes))
+    table = index_of(loaded.card.classes, cases.classes)
     found: Tested = {}
     for index in indices:
-        segmented = _segmented(cases, index, loaded, chosen, control)
+        segmented: Segmentation = drained(segment_volume(cases.volumes[index], loaded, chosen, control=control))
         if not segmented.complete:
             return None
-        prediction = segmented.labels.with_data(index_of[segmented.labels.data])
+        prediction = segmented.labels.with_data(table[segmented.labels.data])
         found[cases.cases[index].name] = segmentation_figures(
             prediction, cases.labels[index], classes, ignore=IGNORE, distances=distances
         )
     return found
-
-
-def _segmented(
-    cases: LabelledCases, index: int, model: LoadedModel, settings: SegmentSettings, control: Control
-) -> Segmentation:
-    from genesis3d.workflows.segment import segment_volume
-
-    work = segment_volume(cases.volumes[index], model, settings, control=control)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            result: Segmentation = end.value
-            return result

@@ -20,7 +20,7 @@ from genesis3d.files import write_atomic
 from genesis3d.training.lock import DirectoryLock
 from genesis3d.workflows.evaluate_table import as_json
 from genesis3d.workflows.study_measure import measure_on
-from genesis3d.workflows.study_settings import fingerprint, run_settings
+from genesis3d.workflows.study_settings import agrees, identity, run_settings
 
 if TYPE_CHECKING:
     from genesis3d.data.targets import LabelledCases
@@ -57,7 +57,7 @@ class Runner:
         found = self._read(run)
         if found is None or found.get("failed"):
             return None
-        return found if found["fingerprint"] == self._fingerprint(run, rate) else None
+        return found if agrees(found["identity"], self._identity(run, rate)) else None
 
     def failure(self, run: Run) -> str:
         """Return why ``run`` has no result, in one sentence; empty when it was not tried."""
@@ -95,7 +95,7 @@ class Runner:
 
     def _work(self, run: Run, rate: float | None, settings: FinetuneConfig, work: Path) -> Iterator[Event]:
         began, told = time.perf_counter(), list[str]()
-        mark = self._fingerprint(run, rate)
+        mark = self._identity(run, rate)
         curve = self._curve(work, mark)
         finished: Finished | None = None
         failed = ""
@@ -104,7 +104,7 @@ class Runner:
                 path = work / "run" / event.path
                 curve[str(event.step)] = self._tested(path, run)
                 path.unlink(missing_ok=True)
-                write_atomic(work / "curve.json", as_json({"fingerprint": mark, "curve": curve}), durable=False)
+                write_atomic(work / "curve.json", as_json({"identity": mark, "curve": curve}), durable=False)
             elif isinstance(event, Warned) and _EXPECTED not in event.message:
                 told.append(event.message)
                 yield Warned(message=f"{run.key}: {event.message}")
@@ -114,26 +114,32 @@ class Runner:
                 finished = event
         if finished is not None and finished.cancelled:
             raise Stopped
-        test = {} if failed else self._tested(work / "run" / "checkpoints" / f"{self.config.tested}.safetensors", run)
+        test = {} if failed else self._final(work / "run" / "checkpoints", run, curve)
         trained = (finished.result if finished else {}).get("seconds")
         written = self._described(run, rate if rate is not None else settings.optimiser.lr) | {
-            "fingerprint": mark, "test": test, "curve": curve, "warnings": told, "failed": failed,
+            "identity": mark, "test": test, "curve": curve, "warnings": told, "failed": failed,
             "training_seconds": trained, "seconds": round(time.perf_counter() - began, 2),
         }  # fmt: skip
         write_atomic(self.path(run), as_json(written))
 
-    def _training(self, run: Run, settings: FinetuneConfig, work: Path, mark: str) -> Iterator[Event]:
+    def _training(self, run: Run, settings: FinetuneConfig, work: Path, mark: dict[str, Any]) -> Iterator[Event]:
         from genesis3d.workflows.finetune import finetune
 
-        place, note = work / "run", work / "fingerprint"
-        same = note.is_file() and note.read_text(encoding="utf-8") == mark
-        resume = same and (place / "status.json").is_file()
+        place, note = work / "run", work / "identity.json"
+        resume = (place / "status.json").is_file() and agrees(_read(note), mark)
         if not resume:
             shutil.rmtree(place, ignore_errors=True)
-            write_atomic(note, mark.encode(), durable=False)
+            write_atomic(note, as_json(mark), durable=False)
         training = corrupted_cases(self.cases.subset(run.training), run.corruption)
         data = _joined(training, self.cases.subset(run.held_out))
         return finetune(None if resume else settings, place, resume=resume, control=self.control, data=data)
+
+    def _final(self, checkpoints: Path, run: Run, curve: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the figures of the model that is tested; those of the last step may be known already."""
+        if self.config.tested == "last" and str(run.steps) in curve:
+            found: Mapping[str, Any] = curve[str(run.steps)]
+            return found
+        return self._tested(checkpoints / f"{self.config.tested}.safetensors", run)
 
     def _tested(self, model: Path, run: Run) -> Mapping[str, Any]:
         found = measure_on(
@@ -148,22 +154,16 @@ class Runner:
         return self.folder / f"{run.key}.json"
 
     def _read(self, run: Run) -> Result | None:
-        try:
-            found = json.loads(self.path(run).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) and "fingerprint" in found else None
+        found = _read(self.path(run))
+        return found if isinstance(found, dict) and "identity" in found else None
 
-    def _curve(self, work: Path, mark: str) -> dict[str, Any]:
+    def _curve(self, work: Path, mark: dict[str, Any]) -> dict[str, Any]:
         """Return what a killed process had measured along this very run."""
-        try:
-            found = json.loads((work / "curve.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return dict(found["curve"]) if found.get("fingerprint") == mark else {}
+        found = _read(work / "curve.json")
+        return dict(found["curve"]) if found and agrees(found.get("identity"), mark) else {}
 
-    def _fingerprint(self, run: Run, rate: float | None) -> str:
-        return fingerprint(self.config, run, run_settings(self.config, run, rate, self.cases), self.cases)
+    def _identity(self, run: Run, rate: float | None) -> dict[str, Any]:
+        return identity(self.config, run, run_settings(self.config, run, rate, self.cases), self.cases)
 
     def _described(self, run: Run, rate: float) -> Result:
         names = {side: [self.cases.cases[i].name for i in getattr(run, side)] for side in ("training", "held_out")}
@@ -171,6 +171,14 @@ class Runner:
             "key": run.key, "arm": run.arm, "count": run.count, "corruption": run.corruption, "fold": run.fold,
             "seed": run.seed, "steps": run.steps, "rate": rate, "trial": run.trial, **names,
         }  # fmt: skip
+
+
+def _read(path: Path) -> Any:
+    """Return the JSON values of a file, None where there is none that is whole."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _joined(first: LabelledCases, second: LabelledCases) -> LabelledCases:

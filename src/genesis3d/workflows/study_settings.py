@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from genesis3d.workflows.study_config import ArmSettings, StudyConfig
     from genesis3d.workflows.study_plan import Run
 
-__all__ = ["fingerprint", "put", "run_settings", "shared_settings"]
+__all__ = ["agrees", "identity", "put", "run_settings", "shared_settings"]
 
 # Saves of a run in the middle, so that a killed study goes on there; short runs never save.
 SAVE_SECONDS = 60.0
@@ -80,20 +80,32 @@ def run_settings(config: StudyConfig, run: Run, rate: float | None, cases: Label
     return FinetuneConfig.parse(values, f"arm {run.arm}")
 
 
-def fingerprint(config: StudyConfig, run: Run, settings: FinetuneConfig, cases: LabelledCases) -> str:
-    """Return 16 hex digits of everything that decides a run's result but the machine and where files lie."""
+def identity(config: StudyConfig, run: Run, settings: FinetuneConfig, cases: LabelledCases) -> dict[str, Any]:
+    """Return, as plain values, everything that decides a run's result but the machine and where files lie."""
     values = settings.to_dict()
     for name in ("data", "model", "device", "threads", "keep"):
         del values[name]
     named = {
-        side: [(cases.cases[i].name, cases.volumes[i].data.shape) for i in getattr(run, side)]
+        side: [[cases.cases[i].name, list(cases.volumes[i].data.shape)] for i in getattr(run, side)]
         for side in ("training", "held_out", "test")
     }
-    classes = [one.to_dict() for one in cases.classes]
-    decides = [values, _weights(settings.model), named, classes, run.corruption, run.key, config.tested,
-               config.segment, config.distances, config.measure_every]  # fmt: skip
-    text = json.dumps(decides, sort_keys=True, default=str)
-    return sha256(text.encode()).hexdigest()[:16]
+    found = {
+        "run": run.key, "finetune": values, "model": _weights(settings.model), "cases": named,
+        "classes": [one.to_dict() for one in cases.classes], "corruption": run.corruption, "tested": config.tested,
+        "segment": config.segment, "distances": config.distances, "measure_every": config.measure_every,
+    }  # fmt: skip
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
+def agrees(stored: Any, now: Any) -> bool:
+    """Whether two identities are of one run: equal wherever both say something.
+
+    A setting that came with a later version is no reason to do finished runs again.
+    """
+    if isinstance(stored, Mapping) and isinstance(now, Mapping):
+        return all(agrees(stored[key], now[key]) for key in stored.keys() & now.keys())
+    return bool(stored == now)
 
 
 def _of_arm(arm: ArmSettings) -> dict[str, Any]:

@@ -88,6 +88,8 @@ def test_one_folder_for_both_is_told_apart_by_the_end_of_names(tmp_path: Path) -
         put(tmp_path, f"{name}.mha", scan())
         put(tmp_path, f"{name}_lesion.mha", paint(scan(), (1, BOX)))
     assert [c.name for c in find_targets(TargetData(images=str(tmp_path)))] == ["p1", "p2"]
+    again = TargetData(images=str(tmp_path), labels=str(tmp_path / ".." / tmp_path.name))
+    assert [c.name for c in find_targets(again)] == ["p1", "p2"]
     put(tmp_path, "p1_lung.mha", paint(scan(), (1, np.s_[:4])))
     with pytest.raises(ConfigError, match="label_suffix to tell them; they end in _lesion, _lung"):
         find_targets(TargetData(images=str(tmp_path)))
@@ -271,3 +273,26 @@ def test_settings_that_contradict_themselves_are_refused() -> None:
         find_targets(TargetData())
     data = TargetData(images="a", labels=("b",), classes=(LabelClass(value=1, name="x"),))
     assert TargetData.parse(data.to_dict()) == data
+
+
+@pytest.mark.real
+def test_folders_of_real_labels(real_data: Path) -> None:
+    hippocampus = TargetData(images=str(real_data / "open/hippocampus_mr"))
+    found = find_targets(hippocampus)
+    assert len(found) == 200
+    assert found.skipped == []
+    some = load_targets(hippocampus, type(found)(found[:3]))
+    assert some is not None
+    assert [c.value for c in some.classes] == [0, 1, 2]
+    assert all(set(np.unique(one.data)) == {0, 1, 2} for one in some.labels)
+    sarcoma = load(images=str(real_data / "open/sarcoma_mr"), label_suffix="_tumour", channels=["_t1"])
+    assert [case.name for case in sarcoma.cases] == [f"sts-00{n}" for n in (2, 3, 4, 6, 8)]
+    assert sarcoma.warnings == ()
+    lesions = [str(real_data / f"open/ms_brain_mr/{p}") for p in ("patient07", "patient26")]
+    data = {"images": [f"{p}/flair.nii.gz" for p in lesions], "labels": [f"{p}/lesions.nii.gz" for p in lesions]}
+    assert [case.name for case in load(**data).cases] == ["patient07_flair", "patient26_flair"]
+    with pytest.raises(ScanError, match="expected its labels to lie over the scan"):
+        load(
+            images=str(real_data / "open/chest_ct/lidc-0002.nii.gz"),
+            labels=str(real_data / "open/abdomen_ct/chaos-3_liver.nii.gz"),
+        )

@@ -290,6 +290,41 @@ def test_dicom_labels_of_several_scans_become_one_set_of_classes(make_series: Ma
     np.testing.assert_array_equal(cases.labels[1].data == index["tumour"], stored == 1)
 
 
+def test_poor_headers_and_names_in_any_script(make_series: MakeSeries, tmp_path: Path) -> None:
+    upright = placed([1, 0, 0, 0, 1, 0])
+    poor = {"SliceThickness": None, "StudyInstanceUID": None, "SpecificCharacterSet": "ISO 2022 IR 100",
+            "PatientName": "M\u00fcller^Zo\u00eb"}  # fmt: skip
+    folder = make_series(each=lambda i: upright(i) | poor | {"FrameOfReferenceUID": f"1.2.{i + 1}"})
+    scan = read_volume(folder)
+    classes = (
+        LabelClass(value=1, name="\u043f\u0435\u0447\u0435\u043d\u044c"),
+        LabelClass(value=7, name="\u809d\u81d3"),
+    )
+    path = write_dicom_seg(painted(scan), classes, folder, tmp_path / "seg.dcm")
+    again, named = read_segmentation(path, scan)
+    np.testing.assert_array_equal(again.data, painted(scan).data)
+    assert [c.name for c in named] == [classes[0].name, "label 3", classes[1].name]
+    d = pydicom.dcmread(path)
+    assert str(d.PatientName) == "M\u00fcller^Zo\u00eb"
+    assert d.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices == 2.5
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["philips_enhanced/anatomical", "generic/compressed_j2k", "ge/fmri"])
+def test_series_of_other_makers(real_data: Path, tmp_path: Path, name: str) -> None:
+    source = real_data / "hostile/dicom2nifti" / name
+    scan = read_volume(source, channel=0 if "fmri" in name else None).canonical()
+    data = np.zeros(scan.geometry.shape, np.uint8)
+    data[: data.shape[0] // 2, : data.shape[1] // 3, 1:] = 7
+    data[1, 1, 0] = 1
+    path = write_dicom_seg(scan.with_data(data), CLASSES, source, tmp_path / "seg.dcm")
+    again, _ = read_segmentation(path, scan)
+    np.testing.assert_array_equal(again.data[0], data)
+    own, _ = read_segmentation(path)
+    seen = own.geometry.to_world(np.argwhere(own.data[0] == 1))
+    np.testing.assert_allclose(seen, scan.geometry.to_world((1, 1, 0))[None], atol=1e-2)
+
+
 @pytest.mark.real
 def test_lidc_on_its_own_slices(real_data: Path, tmp_path: Path) -> None:
     import highdicom

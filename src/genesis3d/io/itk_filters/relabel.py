@@ -79,7 +79,7 @@ def _share(
     inside: NDArray[np.bool_], weights: list[NDArray[np.float32]]
 ) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
     """Return the part of the new grid that ``inside`` (D, H, W) reaches, and its share of the voxels there."""
-    columns = inside.any(axis=0)
+    columns = np.asarray(inside.any(axis=0))
     where = [np.flatnonzero(v) for v in (inside.any(axis=(1, 2)), columns.any(axis=1), columns.any(axis=0))]
     if not where[0].size:
         return (slice(0, 0),) * 3, np.zeros((0, 0, 0), dtype=np.float32)
