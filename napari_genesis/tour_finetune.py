@@ -2,8 +2,8 @@
 
     python -m napari_genesis.tour_finetune --scan SCAN --screenshots FOLDER --minutes 5
 
-Lung and bone are painted on a few slices, by thresholds in place of a hand.  ``--steps`` in place of ``--minutes`` begins
-with nothing, a small network on small sub-volumes: for slow machines.
+Lung and bone are painted on a few slices, by thresholds in place of a hand.  ``--steps`` in place of ``--minutes``
+begins with nothing, a small network on small sub-volumes: for slow machines.
 """
 
 from __future__ import annotations
