@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from genesis3d.errors import ConfigError
 from genesis3d.rng import Address
@@ -57,17 +57,17 @@ class TargetMaker:
         self.slots = range(batch) if slots is None else slots
         self.hard = hard
 
-    def of_stream(self, stream: str) -> Self:
+    def of_stream(self, stream: str) -> TargetMaker:
         """Return a maker of other draws from the same scans, with all slots and nothing known to be hard."""
-        return type(self)(self.sampler, self.augmentation, self.seed, self.batch, stream=stream, device=self.device)
+        return TargetMaker(self.sampler, self.augmentation, self.seed, self.batch, stream=stream, device=self.device)
 
-    def of_process(self, rank: int, world: int) -> Self:
+    def of_process(self, rank: int, world: int) -> TargetMaker:
         """Return a maker of the slots of process ``rank`` of ``world``; raises ConfigError for too few slots."""
         if self.batch < world:
             raise ConfigError(
                 f"batch: expected at least one sub-volume for each of {world} processes, got {self.batch}"
             )
-        return type(self)(
+        return TargetMaker(
             self.sampler, self.augmentation, self.seed, self.batch, stream=self.stream, device=self.device,
             slots=range(rank, self.batch, world), hard=self.hard,
         )  # fmt: skip
@@ -95,8 +95,8 @@ class TargetMaker:
         for address, location in zip(addresses, locations, strict=True):
             spacing = self.sampler.volumes[location.case].geometry.spacing
             drawn = self.augmentation.draw(self.sampler.patch, spacing, address)
-            input, target = drawn.apply(*self.sampler.cut(location, drawn.size))
+            input, labels = drawn.apply(*self.sampler.cut(location, drawn.size))
             inputs.append(input)
-            targets.append(target)
+            targets.append(self.sampler.target(location, labels))
             words.append(drawn.words())
         return Pairs(torch.stack(inputs), torch.stack(targets), locations, {}, tuple(words))
