@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from genesis3d.errors import ConfigError
 from genesis3d.rng import Address
@@ -57,17 +57,17 @@ class TargetMaker:
         self.slots = range(batch) if slots is None else slots
         self.hard = hard
 
-    def of_stream(self, stream: str) -> TargetMaker:
+    def of_stream(self, stream: str) -> Self:
         """Return a maker of other draws from the same scans, with all slots and nothing known to be hard."""
-        return TargetMaker(self.sampler, self.augmentation, self.seed, self.batch, stream=stream, device=self.device)
+        return type(self)(self.sampler, self.augmentation, self.seed, self.batch, stream=stream, device=self.device)
 
-    def of_process(self, rank: int, world: int) -> TargetMaker:
+    def of_process(self, rank: int, world: int) -> Self:
         """Return a maker of the slots of process ``rank`` of ``world``; raises ConfigError for too few slots."""
         if self.batch < world:
             raise ConfigError(
                 f"batch: expected at least one sub-volume for each of {world} processes, got {self.batch}"
             )
-        return TargetMaker(
+        return type(self)(
             self.sampler, self.augmentation, self.seed, self.batch, stream=self.stream, device=self.device,
             slots=range(rank, self.batch, world), hard=self.hard,
         )  # fmt: skip

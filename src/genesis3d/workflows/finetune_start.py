@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from genesis3d.workflows.finetune_config import FinetuneConfig
     from genesis3d.workflows.finetune_learning import TargetCases
 
-__all__ = ["as_the_model", "as_the_run", "built", "resolved"]
+__all__ = ["as_the_model", "as_the_run", "built", "resolved", "unmirrored"]
+
+_LEFT_RIGHT = 2  # the axis W of a canonical scan
 
 
 def as_the_model(config: FinetuneConfig) -> FinetuneConfig:
@@ -96,6 +98,18 @@ def resolved(config: FinetuneConfig, loaded: TargetCases, *, begun: bool) -> Fin
         return config.replaced(classified=config.classified.replaced(intensity=intensity), **changes)
     data = config.data.replaced(classes=config.data.classes or loaded.classes, intensity=intensity)
     return config.replaced(data=data, **changes)
+
+
+def unmirrored(config: FinetuneConfig, loaded: TargetCases) -> tuple[FinetuneConfig, str]:
+    """Return ``config`` without mirroring left and right where a class is named after a side, and a sentence then."""
+    from genesis3d.workflows.segment_checks import sided
+
+    axes = config.augmentation.flip_axes
+    if _LEFT_RIGHT not in axes or not sided(loaded.classes):
+        return config, ""
+    kept = tuple(axis for axis in axes if axis != _LEFT_RIGHT)
+    sentence = "left and right are not mirrored in training: a class is named after a side"
+    return config.replaced(augmentation=config.augmentation.replaced(flip_axes=kept)), sentence
 
 
 def built(config: FinetuneConfig, *, begun: bool) -> tuple[nn.Module, Transferred | None]:

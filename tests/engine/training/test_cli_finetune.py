@@ -208,3 +208,14 @@ def test_a_classification_is_learnt_by_all_layers_and_by_a_line(preset: str, cla
 def test_a_classification_takes_no_labels(classes: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected none for a classification"):
         run(classes, "--task", "classification", "--labels", classes, "--run-dir", tmp_path / "run")
+
+
+def test_a_scan_of_four_dimensions_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+    import SimpleITK as sitk
+
+    image = sitk.JoinSeries([sitk.GetImageFromArray(np.zeros(SHAPE, np.float32)) for _ in range(3)])
+    sitk.WriteImage(image, str(tmp_path / "four.nii.gz"))
+    status, output = run(tmp_path / "four.nii.gz", "--labels", folder / "labels" / "case0.nii.gz",
+                         "--run-dir", tmp_path / "run", *SMALL, "--steps", 1)  # fmt: skip
+    assert status == 2
+    assert "expected" in output.splitlines()[-1]
