@@ -82,6 +82,10 @@ def _labels(one: LabelSaving) -> str:
 
 
 def _steps(one: StepSaving) -> str:
+    if not math.isfinite(one.arm_steps.estimate):
+        return (
+            f"{one.arm} with {_labels_word(one.count)} never reaches Dice {number(one.target)}; {one.reference} does."
+        )
     kind = "sooner" if one.saved.estimate > 0 else "later"
     return (
         f"{one.arm} with {_labels_word(one.count)} reaches Dice {number(one.target)} {kind} than {one.reference}: "
