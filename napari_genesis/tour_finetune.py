@@ -2,7 +2,8 @@
 
     python -m napari_genesis.tour_finetune --scan SCAN --screenshots FOLDER --minutes 5
 
-Lung and bone are painted on a few slices, by thresholds in place of a hand.
+Lung and bone are painted on a few slices, by thresholds in place of a hand.  ``--steps`` in place of ``--minutes``
+begins with nothing, a small network on small sub-volumes: for slow machines.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ def paint(labels: Any, scan: NDArray[Any], z: int) -> None:
     labels.data_setitem((np.full(rows.size, z), rows, columns), wanted[rows, columns])
 
 
-def show_finetune(tour: Tour, layer: Any, minutes: float) -> None:
+def show_finetune(tour: Tour, layer: Any, minutes: float, steps: int | None = None) -> None:
     """Paint, train, look, take a slice, correct it, go on; a picture of each."""
+    tour.viewer.window.remove_dock_widget(tour.dock("Preview"))  # its box would lie on the scan
     dock = tour.dock("Fine-tune")
     dock.data.scans.set_layer(layer)
     dock.data.make_labels()
@@ -59,7 +61,10 @@ def show_finetune(tour: Tour, layer: Any, minutes: float) -> None:
         dock.data.table.item(row, 1).setText(name)
     tour.picture("painted")
 
-    dock.form.budget.set_values(None, minutes)
+    if steps is not None:
+        begin_with_nothing(dock, steps)
+    else:
+        dock.form.budget.set_values(None, minutes)
     look_at(tour, layer, int(0.52 * scan.shape[0]))
     dock.primary.click()
     tour.wait(lambda: dock.view.overlay.step > 0 or not dock.running, 600)
@@ -75,6 +80,14 @@ def show_finetune(tour: Tour, layer: Any, minutes: float) -> None:
     tour.picture("continued")
 
 
+def begin_with_nothing(dock: Any, steps: int) -> None:
+    """Settings of a small network that learns in ``steps``."""
+    config = dock.form.config()
+    small = {"sampling": {"patch": (16, 48, 48)}, "augmentation": "none", "optimiser": {"lr": 5e-3, "warmup": 5}}
+    every = config.validation.replaced(every=max(1, steps // 5))
+    dock.form.set_config(config.replaced(model=None, steps=steps, minutes=None, validation=every, **small))
+
+
 def look_at(tour: Tour, layer: Any, z: int) -> None:
     """Show axial slice ``z``."""
     tour.viewer.dims.set_point(0, layer.data_to_world((z, 0, 0))[0])
@@ -85,6 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m napari_genesis.tour_finetune", description=__doc__)
     parser.add_argument("--scan", help="DICOM folder or zip, NIfTI, NRRD or MetaImage; default: a phantom")
     parser.add_argument("--minutes", type=float, default=2.0, help="length of each of the two trainings")
+    parser.add_argument("--steps", type=int, help="length in steps, begun with nothing, in place of minutes")
     parser.add_argument("--screenshots", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--theme", default="dark", help="dark or light")
     chosen = parser.parse_args(arguments)
@@ -95,7 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
     viewer = napari.Viewer(title="napari-genesis")
     viewer.theme = chosen.theme
     tour = Tour(viewer, chosen.screenshots, "finetune-")
-    show_finetune(tour, tour.open_scan(chosen.scan), chosen.minutes)
+    show_finetune(tour, tour.open_scan(chosen.scan), chosen.minutes, chosen.steps)
     viewer.close()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from genesis3d.labels import LabelClass
 from genesis3d.training.rundir import RunDir
@@ -354,3 +355,13 @@ def test_versions_are_compared_shown_and_taken(dock, qtbot, painted, segmentatio
     assert dialog.name.text() == "run"
     dialog.close()
     dialog.deleteLater()
+
+
+def test_enter_in_a_table_starts_no_training(dock, qtbot, painted) -> None:
+    table = dock.data.table
+    table.setCurrentCell(1, 2)
+    qtbot.keyClick(table, Qt.Key.Key_Return)
+    assert table.state() == table.State.EditingState
+    assert table.currentColumn() == 1
+    assert not dock.running
+    assert dock.status.error.text() == ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor, QIcon, QKeyEvent, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from genesis3d.labels import LARGEST, LabelClass
@@ -97,6 +97,15 @@ class ClassTable(QTableWidget):
     def classes(self) -> tuple[LabelClass, ...]:
         """Return the classes of which at least one voxel is painted."""
         return tuple(one for one in self.all_classes() if self._painted.voxels.get(one.value))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # Qt's name
+        """Enter edits the name of the row; it does not start a training."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            item = self.item(self.currentRow(), NAME)
+            if item is not None and self.state() != QAbstractItemView.State.EditingState:
+                self.editItem(item)
+        else:
+            super().keyPressEvent(event)
 
     def _fill(self, row: int, one: LabelClass) -> None:
         swatch = QPixmap(14, 14)

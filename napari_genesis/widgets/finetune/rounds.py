@@ -10,10 +10,11 @@ from weakref import ref
 
 from qtpy.compat import isalive
 
-from genesis3d.errors import GenesisError
+from genesis3d.errors import GenesisError, RunError
 from genesis3d.training.rundir import RunDir
 from genesis3d.workflows.finetune_config import FinetuneConfig
 from napari_genesis.run_files import write_config
+from napari_genesis.widgets.finetune.handing import label_files
 
 if TYPE_CHECKING:
     from genesis3d.labels import LabelClass
@@ -28,7 +29,15 @@ def run_config(run: Path) -> FinetuneConfig:
 
 
 def other_classes(run: Path, classes: Sequence[LabelClass]) -> list[LabelClass]:
-    """Return those of ``classes`` that ``run`` was not begun with; raises GenesisError."""
+    """Return those of ``classes`` that ``run`` was not begun with.
+
+    Raises
+    ------
+    GenesisError
+        When the run's configuration cannot be read, or names folders: those are corrected on disk.
+    """
+    if not label_files(run):
+        raise RunError(f"'{run.name}' was trained from folders: correct the files there, then press Resume")
     known = {one.value for one in run_config(run).data.classes}
     return [one for one in classes if one.value not in known and one.name.lower() != "background"]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
@@ -155,6 +156,13 @@ class VersionList(QWidget):
         model = self.table.selectionModel()
         rows = model.selectedRows() if model is not None else []
         return self.versions[rows[0].row()] if rows and rows[0].row() < len(self.versions) else None
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # Qt's name
+        """Enter on the table shows the version; it does not start a training."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.table.hasFocus():
+            self._apply()
+        else:
+            super().keyPressEvent(event)
 
     def _stamp_now(self) -> tuple[object, ...]:
         if self._run is None:
