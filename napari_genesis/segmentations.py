@@ -48,7 +48,7 @@ def described(classes: Sequence[LabelClass], metadata: dict[str, Any]) -> dict[s
         return {}
     options: dict[str, Any] = {
         "metadata": metadata | {"structures": [one.to_dict() for one in kept]},
-        "features": {"index": [0, *(one.value for one in kept)], "structure": ["", *(one.name for one in kept)]},
+        "features": {"index": [0, *(one.value for one in kept)], "name": ["", *(one.name for one in kept)]},
     }
     if all(one.colour is not None for one in kept):
         from napari.utils.colormaps import DirectLabelColormap

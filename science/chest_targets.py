@@ -1,4 +1,4 @@
-"""Chest CT as the label studies need it: 6 x 2 x 2 mm voxels, cut to the box of the lungs.
+"""Chest CT as the label studies need it: lungs alone, 6 x 2 x 2 mm voxels, cut to their box.
 
 python science/chest_targets.py DATA OUT
 
@@ -29,6 +29,14 @@ MARGIN = 12.0  # mm kept around the lungs
 LEAST = 8  # slices below which a scan is left out
 
 
+OUTSIDE = -1000.0  # HU of what is no lung
+
+
+def lungs_alone(volume: Volume, inside: Volume) -> Volume:
+    """Return a CT that is air but for the lungs: where ``inside``, on the same grid, is above 0."""
+    return cut(volume.with_data(np.where(inside.data > 0, volume.data, OUTSIDE).astype(np.float32)), inside)
+
+
 def cut(volume: Volume, inside: Volume) -> Volume:
     """Return ``volume`` in the box of ``inside`` above 0, on the same grid, and MARGIN around it."""
     start, size = [], []
@@ -54,7 +62,7 @@ def write_open(data: Path, out: Path) -> None:
     for path in [*sorted(folder.glob("*.nii.gz")), series]:
         name, scan = path.name.partition(".")[0], read_volume(path).canonical()
         try:
-            scan = cut(scan, lung_mask(scan).mask)
+            scan = lungs_alone(scan, lung_mask(scan).mask)
         except DomainError as error:
             print(f"left out: {error}")
             continue
@@ -71,7 +79,7 @@ def write_covid(data: Path, out: Path) -> None:
         name = path.name.removesuffix("_lesion.nii.gz")
         scan = read_volume(path.with_name(f"{name}.nii.gz")).canonical()
         lungs = mask(path.with_name(f"{name}_lung.nii.gz"))
-        image = resampled(cut(scan, lungs), SPACINGS[1])
+        image = resampled(lungs_alone(scan, lungs), SPACINGS[1])
         share = resampled(cut(mask(path), lungs), SPACINGS[1])
         write_volume(image.with_data(image.data.round().astype(np.int16)), out / "images" / f"{name}.nii.gz")
         lesion = share.with_data((share.data >= 0.5).astype(np.uint8))

@@ -163,6 +163,21 @@ def test_a_stopped_study_goes_on(tmp_path: Path) -> None:
     assert (last.cancelled, last.result["trainings"]) == (False, 3)
 
 
+def test_a_run_stopped_in_the_middle_ends_as_if_it_never_was(done: tuple[Path, list[Event]], tmp_path: Path) -> None:
+    config = settings(arms={"scratch": {}}, counts=[1], seeds=[0])
+    first = list(
+        study(config, tmp_path, lambda: "stop" if list(tmp_path.rglob("curve.json")) else "run", cases=phantoms())
+    )
+    assert isinstance(first[-1], Finished)
+    assert (first[-1].cancelled, first[-1].result["trainings"]) == (True, 0)
+    assert json.loads((tmp_path / "runs/scratch/n1_f0_s0/run/status.json").read_text())["step"] == 2
+    run(config, tmp_path)
+    results = [json.loads((out / "runs/scratch/n1_f0_s0.json").read_text()) for out in (tmp_path, done[0])]
+    assert results[0]["test"] == results[1]["test"]
+    assert results[0]["curve"] == results[1]["curve"]
+    assert not (tmp_path / "runs/scratch/n1_f0_s0").exists()
+
+
 def test_each_arm_gets_the_rate_that_is_best_on_validation_cases(tmp_path: Path) -> None:
     config = settings(
         arms={"scratch": {}, "slow": {"rates": [1e-6]}}, counts=[2], seeds=[0], rates=[1e-7, 1e-2], steps=12,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -106,30 +107,55 @@ def test_labels_appear_meanwhile_where_the_user_looks(
 ) -> None:
     from genesis3d.inference.canvas import Canvas
 
-    painted, shown = [], []
-    paint = Canvas.paint
+    painted: list[Any] = []
+    paint, seen = Canvas.paint, threading.Event()
 
-    def slowly(self: Canvas, box: Any, values: Any) -> None:
+    def watched(self: Canvas, box: Any, values: Any) -> None:
+        if len(painted) == 1:
+            assert seen.wait(WAIT / 1000), "the first labels are shown before the others are computed"
         painted.append(box)
         paint(self, box, values)
-        qtbot_free.wait(0.02)
 
-    import threading
-
-    qtbot_free = threading.Event()
-    monkeypatch.setattr(Canvas, "paint", slowly)
-    viewer.dims.set_point(0, viewer.layers[0].data_to_world((18, 0, 0))[0])
-    viewer.scene.camera.center = (0, *viewer.layers[0].data_to_world((18, 30, 36))[1:])
-    draw = dock.show_now._draw
-    monkeypatch.setattr(dock.show_now, "_draw", lambda boxes: (draw(boxes), shown.append(len(boxes))))
+    monkeypatch.setattr(Canvas, "paint", watched)
+    scan = viewer.layers[0]
+    viewer.dims.set_point(0, scan.data_to_world((18, 0, 0))[0])
+    viewer.scene.camera.center = (0, *scan.data_to_world((18, 30, 36))[1:])
     dock.primary.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=WAIT)
     assert dock.running
+    labels = viewer.layers[1]
+    assert labels.data[18, 30, 36] == 3
+    assert not (labels.data == 7).any()
+    seen.set()
     wait(dock, qtbot)
-    first = painted[0]
-    assert all(part.start <= place < part.stop for part, place in zip(first, (18, 30, 36), strict=True))
-    assert len(painted) > 4
-    np.testing.assert_array_equal(viewer.layers[1].data, expected(viewer.layers[0].data))
+    assert all(part.start <= place < part.stop for part, place in zip(painted[0], (18, 30, 36), strict=True))
+    np.testing.assert_array_equal(labels.data, expected(scan.data))
+
+
+def test_in_3d_it_is_drawn_less_often(viewer: Any, qtbot: Any) -> None:
+    from genesis3d.inference.canvas import Canvas
+    from napari_genesis.widgets.segment.live import Painter
+
+    class Drawing:
+        count = 0
+
+        def draw(self) -> None:
+            self.count += 1
+
+    drawing, canvas = Drawing(), Canvas(np.zeros((2, 2, 2), np.uint16))
+    painter = Painter(viewer.window._qt_window, viewer, drawing.draw)
+    painter.follow(canvas)
+    one = ((slice(0, 1),) * 3, np.ones((1, 1, 1), np.uint16))
+    for ndisplay, draws in ((2, 3), (3, 3)):  # the rest since the last drawing is not over
+        viewer.dims.ndisplay = ndisplay
+        for _ in range(3):
+            canvas.paint(*one)
+            painter.look()
+        assert drawing.count == draws
+    viewer.dims.ndisplay = 2
+    painter.look()
+    assert drawing.count == 4, "what was not drawn in 3D is not forgotten"
+    painter.end()
 
 
 def test_a_row_goes_to_its_structure_and_a_click_marks_its_row(dock: SegmentDock, viewer: Any, qtbot: Any) -> None:

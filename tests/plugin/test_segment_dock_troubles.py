@@ -268,6 +268,12 @@ def test_a_mask_of_another_grid_and_an_empty_one(dock: SegmentDock, viewer: Any,
     assert "empty: expected a mask with at least one painted voxel" in dock.status.error.text()
     assert len(viewer.layers) == 3
     assert not dock.running
+    viewer.layers["empty"].data[5, 9, 9] = 1
+    dock.primary.click()
+    wait(dock, qtbot)
+    assert dock.status.error.text() == ""
+    labels = viewer.layers[-1].data
+    assert (labels[5, 9, 9], (labels > 0).sum()) == (3, 1), "a single painted voxel is enough"
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_dicom_segmentation_lies_on_the_open_scan(viewer: Any, series: Path, t
     layer = viewer.add_labels(array, **options)
     np.testing.assert_array_equal(layer.data, painted(scan).data[0])
     assert layer.metadata["structures"][0]["name"] == "left lung"
-    assert list(layer.features["structure"]) == ["", "left lung", "node"]
+    assert list(layer.features["name"]) == ["", "left lung", "node"]
     np.testing.assert_allclose(layer.get_color(2)[:3], (1, 128 / 255, 0), atol=0.01)
     again = volume_from_layer(layer)
     assert again.geometry.matches(scan.geometry)
@@ -77,7 +77,7 @@ def test_names_in_a_file_are_shown(viewer: Any, series: Path, tmp_path: Path) ->
         assert kind == "labels"
         layer = viewer.add_labels(array, **options)
         if not name.endswith(".gz"):
-            assert list(layer.features["structure"]) == ["", "left lung", "node"]
+            assert list(layer.features["name"]) == ["", "left lung", "node"]
 
 
 def test_contours_without_their_scan_are_an_error(viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

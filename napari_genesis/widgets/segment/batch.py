@@ -127,10 +127,12 @@ class BatchPanel(QWidget):
         cases, done, failed = (result.get(name, 0) for name in ("cases", "complete", "failed"))
         head = f"<b>{done} of {cases} segmented</b> in {escape(self.out.path)}"
         head += ", stopped: start again to go on" if cancelled else ""
-        count = len(failed) if isinstance(failed, list) else 0
-        head += f"; {count} failed, the others are not affected" if count else ""
-        lines = [f"⚠ {escape(text)}" for text in said[:MOST_LINES]]
-        rest = len(said) - len(lines)
+        names = failed if isinstance(failed, list) else []
+        head += f"; {len(names)} failed, the others are not affected" if names else ""
+        errors = [text for text in said if text.startswith(tuple(f"{name} was not" for name in names))]
+        notes = [text for text in said if text not in errors]
+        lines = [f"✖ {escape(text)}" for text in errors] + [f"⚠ {escape(text)}" for text in notes]
+        lines, rest = lines[:MOST_LINES], len(lines) - MOST_LINES
         self.told.setText("<br>".join([head, *lines, *([f"and {rest} more"] if rest > 0 else [])]))
         self.told.show()
 

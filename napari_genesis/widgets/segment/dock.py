@@ -180,6 +180,7 @@ class SegmentDock(Dock):
     def _finish(self, request: Request, result: Segmentation | None, complete: bool) -> None:
         layers = self.show_now.finish(None if result is None else result.labels.data[0], complete)
         self.panel.show_result(layers, request, result, complete)
+        self.scroll.bring_up(self.primary)
 
     def _take_further(self, request: Request) -> None:
         if request.result and request.result[0].complete:

@@ -37,7 +37,7 @@ class Show(QObject):
         super().__init__(owner)
         self.viewer = viewer
         self.layers: SegmentLayers | None = None
-        self._painter = Painter(self, self._draw)
+        self._painter = Painter(self, viewer, self._draw)
         self._finished: list[SegmentLayers] = []
         self._hidden: list[SegmentLayers] = []
         self._begun: tuple[Volume, Layer, tuple[str, str], tuple[LabelClass, ...], bool] | None = None
@@ -86,7 +86,7 @@ class Show(QObject):
         self._finished.clear()
         self._hidden.clear()
 
-    def _draw(self, _boxes: list[Any]) -> None:
+    def _draw(self) -> None:
         first = self.layers is None
         layers = self._made()
         if layers.labels is not None:

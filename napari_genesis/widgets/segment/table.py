@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StructureTable"]
 
+ROWS_SEEN = 9
+
 
 class StructureTable(ResultTable):
     """Structures, or their connected parts; ``chosen`` tells the :class:`Structure` of a row that a person chose."""
@@ -36,6 +38,10 @@ class StructureTable(ResultTable):
             least = sorted(each.volume_ml for each in structures)[-MOST_ROWS]
             structures = [each for each in structures if each.volume_ml >= least][:MOST_ROWS]
         self.fill_rows((each, _cells(each)) for each in structures)
+        rows = min(max(len(structures), 2), ROWS_SEEN)
+        self.setFixedHeight(
+            self.horizontalHeader().sizeHint().height() + rows * self.verticalHeader().defaultSectionSize() + 4
+        )
 
 
 def _cells(each: Structure) -> tuple[QTableWidgetItem, ...]:

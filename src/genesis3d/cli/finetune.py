@@ -34,7 +34,7 @@ DataArgument = Annotated[
     list[str] | None,
     typer.Argument(
         help="a folder with images/ and labels/, a dataset.json (MSD, nnU-Net) or its folder, or scans; of a "
-        "classification a table (.csv) or a folder with a folder of scans for each class"
+        "classification a folder for each class in one, or a table of paths and classes"
     ),
 ]
 LabelsOption = Annotated[list[str] | None, typer.Option(help="label files of the scans in their order, or a folder")]
@@ -46,7 +46,7 @@ ClassesOption = Annotated[
 UnlabelledOption = Annotated[
     str | None, typer.Option(help="what label 0 means: background, slices (background where painted) or ignore")
 ]
-PresetOption = Annotated[str | None, typer.Option(help="default, quick or linear_probe")]
+PresetOption = Annotated[str | None, typer.Option(help="default, quick, classification or linear_probe")]
 AugmentationOption = Annotated[str | None, typer.Option(help="none, paper or default")]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="go on; with a budget, settings or other labels: train on from what there is")
@@ -91,8 +91,13 @@ def add_to(app: typer.Typer) -> None:
         options |= {"model": model, "augmentation": augmentation, "task": task}
         changes = {key: value for key, value in options.items() if value is not None}
         changes |= _budget(steps, minutes)
-        sources = (data or [], labels or [], classes, unlabelled)
-        made = _configured(run_dir, config, preset, resume, changes, sources, setting or [])
+        base = _base(run_dir, config, preset, resume, task)
+        if base.replaced(**changes).classifies:
+            given = _classified(data or [], labels, classes, unlabelled)
+        else:
+            given = _targets(data or [], labels or [], classes, unlabelled)
+        same = resume and not (config or changes or given or setting)
+        made = None if same else _configured(base, changes, given, setting or [])
         check_name(name, overwrite=resume)
         from genesis3d.workflows.finetune import finetune as workflow
 
@@ -102,29 +107,18 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _configured(
-    run_dir: Path,
-    config: Path | None,
-    preset: str | None,
-    resume: bool,
-    changes: dict[str, Any],
-    sources: tuple[list[str], list[str], str | None, str | None],
-    settings: list[str],
-) -> FinetuneConfig | None:
-    """Return the settings of the run; None on resuming one as it is."""
+    base: FinetuneConfig, changes: dict[str, Any], given: dict[str, Any], settings: list[str]
+) -> FinetuneConfig:
+    """Return ``base`` with the options: ``given`` says what is learnt from, ``settings`` come last."""
     from genesis3d.config import override
-    from genesis3d.workflows.finetune import FinetuneConfig
 
-    if resume and not (config or preset or changes or any(sources) or settings):
-        return None
-    values = _base(run_dir, config, preset, resume).to_dict()
-    if (changes.get("task") or values["task"]["name"]) == "classification":
-        values["classified"] |= _classified(*sources)
-    else:
-        values["data"] |= _targets(*sources)
-    return FinetuneConfig.parse(override(values | changes, settings), "finetune")
+    values = base.to_dict() | changes
+    part = "classified" if base.replaced(**changes).classifies else "data"
+    values[part] |= given
+    return type(base).parse(override(values, settings), "finetune")
 
 
-def _base(run_dir: Path, config: Path | None, preset: str | None, resume: bool) -> FinetuneConfig:
+def _base(run_dir: Path, config: Path | None, preset: str | None, resume: bool, task: str | None) -> FinetuneConfig:
     """Return the settings that the options change: a file's, a preset's, or on resuming the run's own."""
     from genesis3d.training.rundir import RunDir
     from genesis3d.workflows.finetune import FinetuneConfig, finetune_preset
@@ -138,7 +132,7 @@ def _base(run_dir: Path, config: Path | None, preset: str | None, resume: bool) 
             raise ConfigError("--preset: expected none with --resume, which takes the settings of the run")
         run = RunDir(run_dir)
         return FinetuneConfig.parse(run.config(), str(run.config_path))
-    return finetune_preset(preset or "default")
+    return finetune_preset(preset or ("classification" if task == "classification" else "default"))
 
 
 def _budget(steps: int | None, minutes: float | None) -> dict[str, Any]:
@@ -164,16 +158,17 @@ def _targets(data: list[str], labels: list[str], classes: str | None, unlabelled
     return found
 
 
-def _classified(data: list[str], labels: list[str], classes: str | None, unlabelled: str | None) -> dict[str, Any]:
-    """Return the options that say what a classification learns from; raises ConfigError for those of a segmentation."""
-    if labels or classes is not None or unlabelled is not None or len(data) > 1:
-        raise ConfigError(
-            "task classification: expected a table (.csv) or a folder of classes, got labels, classes or several paths"
-        )
+def _classified(data: list[str], *others: object) -> dict[str, Any]:
+    """Return what a classification learns from as plain settings; raises ConfigError for options of a segmentation."""
+    if any(other is not None for other in others):
+        raise ConfigError("--labels, --classes and --unlabelled: expected none for a classification, whose table or "
+                          "folders name the classes")  # fmt: skip
     if not data:
         return {}
+    if len(data) > 1:
+        raise ConfigError(f"DATA: expected one table or folder of classes, got {len(data)}")
     path = Path(data[0]).absolute()
-    return {"table": str(path), "folder": None} if path.suffix == ".csv" else {"table": None, "folder": str(path)}
+    return {"table": str(path), "folder": None} if path.is_file() else {"folder": str(path), "table": None}
 
 
 def _classes(text: str) -> list[dict[str, Any]]:

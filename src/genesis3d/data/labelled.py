@@ -164,6 +164,10 @@ class LabelledSampler:
         found = np.ascontiguousarray(self.labels[location.case].data[(slice(None), *box)])
         return np.pad(found, [(0, 0), *pads], constant_values=IGNORE) if any(map(any, pads)) else found
 
+    def target(self, location: Location, labels: Any) -> Any:
+        """Return what is learnt at ``location``: its ``labels``, as they were cut and augmented."""
+        return labels
+
     def tiles(self) -> list[Location]:
         """Return places that cover the scans side by side, those alone that hold a labelled voxel."""
         found = []

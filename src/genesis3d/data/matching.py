@@ -46,7 +46,7 @@ def label_files(paths: Sequence[str]) -> Iterable[LabelFile]:
 
 def apart(cases: list[Case], files: list[LabelFile], suffix: str) -> tuple[list[Case], list[LabelFile], str]:
     """Tell images from labels where both lie in one folder: by the end of their names."""
-    shared = {case.path for case in cases} & {str(file.path) for file in files}
+    shared = {Path(case.path).resolve() for case in cases if case.path} & {file.path.resolve() for file in files}
     if not shared:
         return cases, files, suffix
     stems = {case.name for case in cases}

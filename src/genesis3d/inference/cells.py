@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genesis3d.inference.memory import out_of_memory
+
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
@@ -56,6 +58,10 @@ class Cells:
     plan : the windows; each is to be given once to :meth:`add` or :meth:`skip`, in any order
     weight : (D, H, W) float32 of a window
     device : where sums are kept
+
+    Attributes
+    ----------
+    said : sentences for the user, to be removed by whoever tells them
     """
 
     def __init__(self, plan: Plan, weight: NDArray[np.float32], device: torch.device | str = "cpu") -> None:
@@ -68,6 +74,7 @@ class Cells:
         for start in plan.starts:
             self._waiting[self._span(start)] += 1
         self._open: dict[Triple, tuple[Tensor, Tensor]] = {}
+        self.said: list[str] = []
 
     @property
     def nbytes(self) -> int:
@@ -91,7 +98,7 @@ class Cells:
                 continue
             weight = self._weight[here]
             if known is None:
-                known = self._open[key] = (part.float() * weight, weight.clone())
+                self._open[key] = self._begun(part, weight)
             else:
                 known[0].addcmul_(part, weight)
                 known[1].add_(weight)
@@ -114,6 +121,20 @@ class Cells:
         """Keep the sums on another device from now on."""
         self._weight = self._weight.to(device)
         self._open = {key: (total.to(device), norm.to(device)) for key, (total, norm) in self._open.items()}
+
+    def _begun(self, part: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a new sum and its weights; without memory for them on a GPU all sums move to the CPU."""
+        try:
+            return _weighted(part, weight), weight.clone()
+        except Exception as error:
+            if not out_of_memory(error) or self.device.type == "cpu":
+                raise
+        self.said.append(
+            f"The memory of {self.device} did not suffice: going on with the sums over windows in the computer's "
+            "memory; nothing done so far is lost."
+        )
+        self.move("cpu")
+        return _weighted(part.cpu(), weight.cpu()), weight.cpu()
 
     def _told(self, key: Triple, box: Slices) -> Cell:
         final = not self._waiting[key]
@@ -139,3 +160,7 @@ class Cells:
     def _box(self, key: Triple) -> Slices:
         d, h, w = (slice(int(edges[i]), int(edges[i + 1])) for edges, i in zip(self._edges, key, strict=True))
         return d, h, w
+
+
+def _weighted(part: Tensor, weight: Tensor) -> Tensor:
+    return part.float() * weight

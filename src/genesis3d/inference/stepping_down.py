@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from genesis3d.errors import ModelError
+from genesis3d.inference.memory import out_of_memory, release
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,19 +17,10 @@ if TYPE_CHECKING:
     from genesis3d.inference.cells import Cells
     from genesis3d.inference.classes import ClassPredictor
 
-__all__ = ["SteppingDown", "in_parts", "out_of_memory"]
+__all__ = ["SteppingDown", "in_parts"]
 
-# How torch's allocators, cuDNN and the operating system say it where they have no exception of their own for it.
-_SENTENCES = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
 MOST_PARTS = 4
 HALO = 32  # voxels that a part sees beyond what is kept of it
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that memory did not suffice, on the processor or on a GPU."""
-    if isinstance(error, MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sentence in str(error).lower() for sentence in _SENTENCES)
 
 
 class SteppingDown:
@@ -48,7 +40,7 @@ class SteppingDown:
     def __init__(self, predictor: ClassPredictor, cells: Cells, batch: int, mirrored: Sequence[int] = ()) -> None:
         self.predictor, self.cells, self.mirrored = predictor, cells, tuple(mirrored)
         self.batch, self.parts = batch, 1
-        self.said: list[str] = []
+        self.said = cells.said
 
     def __call__(self, windows: NDArray[np.float32]) -> list[Tensor]:
         """Return the logits (K, d, h, w) of each of ``windows`` (B, C, d, h, w); raises ModelError at the end of it."""
@@ -92,7 +84,7 @@ class SteppingDown:
             shown = " x ".join(str(n) for n in size)
             raise ModelError(f"cpu: expected memory for a window of {shown} voxels, got too little; take a smaller one")
         self.said.append(f"The memory of {where} did not suffice: going on with {step}; nothing done so far is lost.")
-        _release()
+        release()
 
 
 def in_parts(
@@ -116,14 +108,3 @@ def in_parts(
         inner = predict(windows[(slice(None),) * axis + (slice(low, high),)])
         answers.append(inner.narrow(axis, first - low, last - first).clone())
     return torch.cat(answers, dim=axis)
-
-
-def _release() -> None:
-    """Give cached blocks of a GPU back, so that smaller ones of another size fit."""
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

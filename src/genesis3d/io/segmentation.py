@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from genesis3d.errors import ScanError
 from genesis3d.io.files import file_suffix
@@ -14,7 +17,7 @@ from genesis3d.labels import whole_values
 
 if TYPE_CHECKING:
     from genesis3d.labels import LabelClass
-    from genesis3d.volume import Volume
+    from genesis3d.volume import Geometry, Volume
 
 __all__ = ["is_segmentation", "read_segmentation", "segmentation_kind"]
 
@@ -43,11 +46,12 @@ def read_segmentation(path: str | Path, like: Volume | None = None) -> tuple[Vol
     Parameters
     ----------
     path : NIfTI, NRRD, MetaImage, DICOM SEG or RTSTRUCT; or a folder that holds one of the latter
-    like : the scan it belongs to, on whose grid DICOM segmentations are put; an RTSTRUCT cannot do without
+    like : the scan it belongs to, on whose grid DICOM segmentations are put, and files that name their segments and
+        hold a part of it, as 3D Slicer saves them; an RTSTRUCT cannot do without
 
     Returns
     -------
-    the labels, (1, D, H, W), uint8 or uint16 (image files: on their own grid), and the classes.
+    the labels, (1, D, H, W), uint8 or uint16 (other image files: on their own grid), and the classes.
 
     Raises
     ------
@@ -66,7 +70,23 @@ def read_segmentation(path: str | Path, like: Volume | None = None) -> tuple[Vol
         if like is None:
             raise ScanError(f"{path}: expected the scan that its contours were drawn on; open that, too")
         return read_rtstruct(path, like)
-    return _image(path)
+    labels, classes = _image(path)
+    if like is not None and classes and _part_of(labels.geometry, like.geometry):
+        from genesis3d.io.itk_filters.relabel import labels_onto
+
+        # 3D Slicer saves what is around the segments alone
+        whole = labels_onto(labels, like.geometry, 0)
+        return replace(labels, data=whole.data, geometry=like.geometry, orientation=like.orientation), classes
+    return labels, classes
+
+
+def _part_of(inner: Geometry, outer: Geometry) -> bool:
+    """Whether ``inner`` is a smaller box within ``outer``, to half a voxel."""
+    if np.prod(np.multiply(inner.shape, inner.spacing)) >= np.prod(np.multiply(outer.shape, outer.spacing)) * 0.999:
+        return False
+    corners = np.array(list(product(*((0, n - 1) for n in inner.shape))), dtype=np.float64)
+    index = outer.to_index(inner.to_world(corners))
+    return bool(((index >= -0.5) & (index <= np.subtract(outer.shape, 0.5))).all())
 
 
 def _image(path: Path) -> tuple[Volume, tuple[LabelClass, ...]]:

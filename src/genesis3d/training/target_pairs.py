@@ -95,8 +95,8 @@ class TargetMaker:
         for address, location in zip(addresses, locations, strict=True):
             spacing = self.sampler.volumes[location.case].geometry.spacing
             drawn = self.augmentation.draw(self.sampler.patch, spacing, address)
-            input, target = drawn.apply(*self.sampler.cut(location, drawn.size))
+            input, labels = drawn.apply(*self.sampler.cut(location, drawn.size))
             inputs.append(input)
-            targets.append(target)
+            targets.append(self.sampler.target(location, labels))
             words.append(drawn.words())
         return Pairs(torch.stack(inputs), torch.stack(targets), locations, {}, tuple(words))

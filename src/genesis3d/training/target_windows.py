@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from genesis3d.data.sampling import Location
     from genesis3d.training.holdout import Part
 
-__all__ = ["FixedTargets", "applied"]
+__all__ = ["FixedTargets", "applied", "dice_figures"]
 
 # Share of the measured sub-volumes that hold a structure, where there are more than are measured.
 _STRUCTURES = 0.75
@@ -113,7 +113,7 @@ def dice_figures(sums: NDArray[np.int64], names: Sequence[str]) -> dict[str, flo
 def applied(
     task: nn.Module, pairs: Pairs, device: torch.device, half: bool, size: int | None
 ) -> Iterator[tuple[dict[str, Tensor], int]]:
-    """Yield what ``task`` returns of at most ``size`` sub-volumes at a time, and their number."""
+    """Yield the results of ``task`` in evaluation on portions of ``pairs``, and how many sub-volumes each is of."""
     import torch
 
     training = task.training

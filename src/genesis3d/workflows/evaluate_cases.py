@@ -61,8 +61,8 @@ def evaluated_pair(
 
 
 def present_classes(truth: Volume, classes: Sequence[LabelClass]) -> set[str]:
-    """Return the names of the classes that ``truth`` holds a voxel of."""
-    values = set(np.unique(truth.data).tolist())
+    """Return the names of the classes, but the background, that ``truth`` holds a voxel of."""
+    values = set(np.unique(truth.data).tolist()) - {BACKGROUND}
     return {one.name for one in classes if one.value in values}
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genesis3d.evaluation.classification import OVERALL, classification_figures, roc_curve
-from genesis3d.evaluation.statistics import bootstrap
+from genesis3d.evaluation.statistics import percentiles
 from genesis3d.events import Control, Event, Finished, Saved, Started, Stepped, Warned, keep_running
 from genesis3d.files import write_atomic
 from genesis3d.networks.card import library_versions
+from genesis3d.rng import Address
 from genesis3d.workflows.evaluate import prepared_folder
 from genesis3d.workflows.evaluate_config import EvaluateClassificationConfig
 from genesis3d.workflows.evaluate_scores import Scored, model_scores, table_scores
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EvaluateClassificationConfig", "evaluate_classification"]
 
-DRAWS = 2000
+DRAWS = 1000
 Row = dict[str, Any]
 
 
@@ -55,24 +56,23 @@ def evaluate_classification(config: EvaluateClassificationConfig, control: Contr
 
 def _summary(scored: Scored, threshold: float) -> list[Row]:
     """Return a record for each class and figure with its interval."""
-    figures = classification_figures(scored.scores, scored.targets, scored.classes, threshold)
+    count = len(scored.names)
+    found = _figures(scored, np.arange(count), threshold)
+    generator = Address(0, path="bootstrap").generator()
+    draws = [_figures(scored, generator.integers(0, count, count), threshold) for _ in range(DRAWS)]
     rows = []
-    for label, values in figures.items():
-        for figure, value in values.items():
-            row: Row = {"class": label, "figure": figure, "value": value}
-            if figure != "n":
-                found = bootstrap(_redrawn(scored, threshold, label, figure), len(scored.names), resamples=DRAWS)
-                row |= {"low": found.low, "high": found.high}
-            rows.append(row)
+    for label, figure in found:
+        row: Row = {"class": label, "figure": figure, "value": found[label, figure]}
+        if figure != "n":
+            interval = percentiles(found[label, figure], np.array([draw[label, figure] for draw in draws]))
+            row |= {"low": interval.low, "high": interval.high}
+        rows.append(row)
     return rows
 
 
-def _redrawn(scored: Scored, threshold: float, label: str, figure: str) -> Callable[[NDArray[np.intp]], float]:
-    def of(chosen: NDArray[np.intp]) -> float:
-        found = classification_figures(scored.scores[chosen], scored.targets[chosen], scored.classes, threshold)
-        return found[label][figure]
-
-    return of
+def _figures(scored: Scored, chosen: NDArray[np.intp], threshold: float) -> dict[tuple[str, str], float]:
+    found = classification_figures(scored.scores[chosen], scored.targets[chosen], scored.classes, threshold)
+    return {(label, figure): value for label, values in found.items() for figure, value in values.items()}
 
 
 def _written(out: Path, scored: Scored, rows: list[Row], config: EvaluateClassificationConfig) -> Iterator[Path]:

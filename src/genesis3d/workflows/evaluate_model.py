@@ -43,10 +43,10 @@ def labelled_items(config: EvaluateSegmentationConfig, control: Control) -> tupl
     assert config.data is not None
     model = read_model(config.model)
     declared = config.classes or config.data.classes or tuple(foreground(model.card.classes))
+    _check_classes(declared, model)
     cases = load_targets(config.data.replaced(classes=declared), control=control)
     if cases is None:
         return None
-    _check_classes(cases.classes, model)
     indices = split(cases, config.data.split).held_out if config.part == "held_out" else list(range(len(cases)))
     if not indices:
         raise ConfigError("part: expected cases that the split of data holds out, got none")

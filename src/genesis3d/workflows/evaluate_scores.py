@@ -56,7 +56,7 @@ def table_scores(path: str | Path) -> Scored:
     if not rows or "target" not in rows[0]:
         raise ConfigError(f"{path}: expected a CSV file with the column target and scores")
     others = [name for name in rows[0] if name not in ("case", "target") and name is not None]
-    found = sorted({str(row["target"]) for row in rows}, key=lambda name: (not name.isdigit(), name.zfill(9)))
+    found = sorted({str(row["target"]) for row in rows}, key=_order)
     if others == ["score"]:
         if len(found) != 2:
             raise ConfigError(f"{path}: expected two different targets beside one score, got {', '.join(found[:5])}")
@@ -147,6 +147,10 @@ def _windows(unit: NDArray[np.float32], patch: Triple | None, stride: int) -> li
 def _starts(length: int, window: int) -> Sequence[int]:
     count = -(-length // window)
     return sorted({round(i * (length - window) / max(1, count - 1)) for i in range(count)})
+
+
+def _order(name: str) -> tuple[bool, int, str]:
+    return not name.isdigit(), int(name) if name.isdigit() else 0, name
 
 
 def _number(row: dict[str, Any], name: str, path: str | Path, line: int) -> float:

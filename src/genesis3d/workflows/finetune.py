@@ -23,9 +23,8 @@ from genesis3d.workflows.finetune_config import FINETUNE_PRESETS, FinetuneConfig
 from genesis3d.workflows.running import asked, hardware_for, meet, opened, result_of, started, worked
 
 if TYPE_CHECKING:
-    from genesis3d.data.classified import ClassifiedCases
-    from genesis3d.data.targets import LabelledCases
     from genesis3d.training.loop import Training
+    from genesis3d.workflows.finetune_learning import TargetCases
 
 __all__ = ["FINETUNE_PRESETS", "FinetuneConfig", "finetune", "finetune_preset"]
 
@@ -36,7 +35,7 @@ def finetune(
     *,
     resume: bool = False,
     control: Control = keep_running,
-    data: LabelledCases | ClassifiedCases | None = None,
+    data: TargetCases | None = None,
 ) -> Iterator[Event]:
     """Train a network on labelled scans, beginning with a pre-trained model or none; yield what happens.
 
@@ -49,14 +48,13 @@ def finetune(
         with a ``config`` where its budget is used, the run is trained on: its best model so far stays as a version
         (``versions.json``), and the budget, its learning rates from their beginning, comes on top
     control : asked between two steps: run, pause or stop (saves); the file ``control`` of the run is asked as well
-    data : labelled (or, for a classification, classified) scans in memory, in place of those that ``config.data`` (or
-        ``config.classified``) names; its split still holds
+    data : labelled (or classified) scans in memory, in place of those that ``config`` names; its split still holds
 
     Yields
     ------
     Event
-        As :func:`genesis3d.workflows.pretrain.pretrain`; figures are ``loss``, ``dice`` and ``dice_NAME`` of a class,
-        of a classification ``loss``, ``accuracy`` and ``sensitivity_NAME``.
+        As :func:`genesis3d.workflows.pretrain.pretrain`; figures are ``loss``, ``dice`` and ``dice_NAME`` of a
+        class, or of a classification ``loss``, ``accuracy`` and ``auc``.
         ``Sampled(path="live/prediction.npz")`` answers :func:`genesis3d.training.live.ask`.
     """
     with ExitStack() as held:
@@ -77,8 +75,8 @@ def finetune(
 def _paths(config: FinetuneConfig) -> list[str]:
     """Return the paths of the configuration: messages show their last parts alone."""
     data, classified = config.data, config.classified
-    named = [*data.images, *data.labels, data.dataset, data.split.file, data.split.patients, config.model]
-    named += [classified.table, classified.folder, classified.split.file, classified.split.patients]
+    named = [*data.images, *data.labels, data.dataset, classified.table, classified.folder, config.model]
+    named += [path for part in (data.split, classified.split) for path in (part.file, part.patients)]
     return [path for path in named if path]
 
 
@@ -114,12 +112,12 @@ def _train(
     run: RunDir,
     config: FinetuneConfig,
     control: Control,
-    data: LabelledCases | ClassifiedCases | None,
+    data: TargetCases | None,
     processes: Processes,
     again: bool,
 ) -> Iterator[Event]:
     from genesis3d.training.checkpoint import read_state
-    from genesis3d.workflows.finetune_scores import write_scores
+    from genesis3d.workflows.finetune_learning import load_cases
     from genesis3d.workflows.finetune_setup import build_finetuning
     from genesis3d.workflows.finetune_start import built, resolved
 
@@ -128,7 +126,7 @@ def _train(
     processes.same("the run's last saved state", "" if state is None else state["weights_sha256"])
     run.rewind(step)
     run.set_status("running", phase="reading scans")
-    loaded = _loaded(config, data, control)
+    loaded = load_cases(config, control) if data is None else data
     if processes.any(loaded is None) or loaded is None:
         yield Finished(cancelled=True, result={"step": max(step, 0)})
         return
@@ -139,7 +137,8 @@ def _train(
     task, start = built(config, begun=state is not None)
     patch = config.sampling.patch or (0, 0, 0)
     hardware = hardware_for(config, config.network, patch, state, task, processes)
-    yield started("finetune", config, config.network, patch, hardware, max(step, 0), None, processes)
+    total = config.steps if state is None else state["progress"]["total"]
+    yield started("finetune", config, config.network, patch, hardware, max(step, 0), total, processes)
     run.set_status("running", phase="preparing", device=hardware["device"], precision=hardware["precision"])
     training, facts, said = build_finetuning(run, config, loaded, task, hardware, state, start, processes, again)
     for sentence in said:
@@ -149,26 +148,7 @@ def _train(
         if isinstance(event, Validated) and processes.main:
             _write_report(run, config, training, facts)
         yield event
-    if processes.main and not training.stopped:
-        _write_report(run, config, training, facts | write_scores(training))
     yield Finished(cancelled=training.stopped, result=result_of(training))
-
-
-def _loaded(
-    config: FinetuneConfig, data: LabelledCases | ClassifiedCases | None, control: Control
-) -> LabelledCases | None:
-    """Return the labelled scans, or classified ones as such; None when told to stop meanwhile."""
-    from genesis3d.data.classified import ClassifiedCases, load_classified
-    from genesis3d.data.targets import load_targets
-    from genesis3d.data.whole import as_labelled
-
-    found: LabelledCases | ClassifiedCases | None = data
-    if found is None:
-        whole = config.whole
-        found = (
-            load_classified(config.classified, control=control) if whole else load_targets(config.data, control=control)
-        )
-    return as_labelled(found) if isinstance(found, ClassifiedCases) else found
 
 
 def _write_report(run: RunDir, config: FinetuneConfig, training: Training, facts: dict[str, Any]) -> None:

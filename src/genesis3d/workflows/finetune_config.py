@@ -41,9 +41,9 @@ class FinetuneConfig(Config):
     """Everything that decides a fine-tuning; ``config.json`` of a run holds it whole."""
 
     schema_version: Literal[1] = Field(1, description="version of this configuration")
-    data: TargetData = Field(default=TargetData(), description="labelled scans of a segmentation")
+    data: TargetData = Field(default=TargetData(), description="labelled scans")
     classified: ClassifiedData = Field(
-        default=ClassifiedData(), description="scans or boxes of a classification, each of one class"
+        default=ClassifiedData(), description="of a classification, in place of labelled scans: scans with a class each"
     )
     model: str | None = Field(
         None, description="model to begin with: a file, a run or a name of the library; None: from scratch"
@@ -57,7 +57,7 @@ class FinetuneConfig(Config):
     network: Annotated[Network, *NETWORKS.field()] = Field(
         default=_FRESH,
         description="network of a training from scratch; with a model it is the model's, and its channels follow from "
-        "scans and classes; of a classification its encoder, under the head that a classifier says",
+        "scans and classes",
     )
     task: Annotated[Task, *TASKS.field()] = Field(
         default=Segmentation(), description="what it is trained for: segmentation or classification"
@@ -112,9 +112,14 @@ class FinetuneConfig(Config):
         return self
 
     @property
-    def whole(self) -> bool:
-        """Whether cases, not voxels, are classified."""
+    def classifies(self) -> bool:
+        """Whether whole sub-volumes get a class, rather than voxels."""
         return self.task.name == "classification"
+
+    @property
+    def targets(self) -> TargetData | ClassifiedData:
+        """What is learnt from."""
+        return self.classified if self.classifies else self.data
 
     def public(self) -> dict[str, Any]:
         """Return the settings of the training itself, without paths and names of scans: for a model's card."""
@@ -123,6 +128,11 @@ class FinetuneConfig(Config):
             del values[name]
         return values
 
+
+_CLASSES = FinetuneConfig(
+    minutes=10, task=Classification(), network=Classifier(encoder=_FRESH, head="linear"), parts="encoder", batch=8,
+    validation=TargetValidation(windows=256, every=50), keep=KeepSettings(samples_every=500),
+)  # fmt: skip
 
 FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
     "default": FinetuneConfig(minutes=30),
@@ -133,10 +143,11 @@ FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
         optimiser=OptimiserSettings(lr=2e-3, warmup=20), averaging=AveragingSettings(decay=0.98),
         keep=KeepSettings(samples_every=500),
     ),
-    # One linear layer on the averaged features of an encoder that stays as it is, statistics included.
-    "linear_probe": FinetuneConfig(
-        minutes=5, task=Classification(), parts="encoder", network=Classifier(encoder=_FRESH, head="linear"), batch=8,
-        optimiser=OptimiserSettings(lr=1e-2, weight_decay=1e-4, plan=PlanSettings(schedule="frozen", first="head")),
+    # One class for a whole sub-volume: all layers, or a line through the features of a frozen encoder.
+    "classification": _CLASSES,
+    "linear_probe": _CLASSES.replaced(
+        network=Classifier(encoder=_FRESH, head="linear"), parts="encoder",
+        optimiser=OptimiserSettings(lr=1e-2, warmup=10, plan=PlanSettings(schedule="frozen", first="head")),
     ),
 }  # fmt: skip
 

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from hashlib import blake2b
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genesis3d.data.hard import places_at
-from genesis3d.data.labelled import LabelledSampler
-from genesis3d.data.splits import Split, split
+from genesis3d.data.targets import LabelledCases
 from genesis3d.networks.model_file import ModelCard
 from genesis3d.training.hardness import Hardness
-from genesis3d.training.holdout import Part
 from genesis3d.training.live import Live
 from genesis3d.training.loop import Training
 from genesis3d.training.processes import Processes
 from genesis3d.training.progress import Progress
 from genesis3d.training.stepping import Stepper
 from genesis3d.training.target_pairs import TargetMaker
-from genesis3d.training.target_windows import FixedTargets
-from genesis3d.training.whole_targets import FixedClasses, WholeMaker
-from genesis3d.workflows.building import MEASURED_AT_ONCE, kept_by, merged, portions_of
+from genesis3d.workflows.building import kept_by, merged, portions_of
+from genesis3d.workflows.finetune_learning import Learning, TargetCases, fingerprint, learning_of
 from genesis3d.workflows.finetune_live import slice_predictor
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from genesis3d.data.targets import LabelledCases
+    from genesis3d.data.labelled import LabelledSampler
     from genesis3d.networks.transfer import Transferred
     from genesis3d.training.checkpoint import Checkpoints
+    from genesis3d.training.pairs import Maker
     from genesis3d.training.rundir import RunDir
     from genesis3d.workflows.finetune_config import FinetuneConfig
 
@@ -41,7 +37,7 @@ __all__ = ["build_finetuning"]
 def build_finetuning(
     run: RunDir,
     config: FinetuneConfig,
-    loaded: LabelledCases,
+    loaded: TargetCases,
     bare: nn.Module,
     hardware: dict[str, Any],
     state: dict[str, Any] | None,
@@ -58,19 +54,11 @@ def build_finetuning(
     from genesis3d.training.joining import fabric_of
 
     fabric = fabric_of(processes, hardware["device"])
-    parted = split(loaded, config.classified.split if config.whole else config.data.split)
-    training, held_out = parted.parts(loaded)
-    if not len(held_out):
-        held_out = training
-    names = [one.name for one in loaded.classes]
-    sampler = _sampler(config, training, names)
-    fixed, maker = (FixedClasses, WholeMaker) if config.whole else (FixedTargets, TargetMaker)
-    measured = fixed(_sampler(config, held_out), names, config.validation.windows, MEASURED_AT_ONCE)
-    checkpoints, averaging, normalised = kept_by(
-        run, bare, config, hardware, _card_maker(config, loaded, training, held_out, sampler), processes
-    )
-    progress, continued = _progress(config, checkpoints, state, start, _fingerprint(loaded), again)
-    pairs = maker(
+    learning = learning_of(config, loaded)
+    sampler = learning.sampler
+    checkpoints, averaging, normalised = kept_by(run, bare, config, hardware, _card_maker(config, learning), processes)
+    progress, continued = _progress(config, checkpoints, state, start, fingerprint(loaded), again)
+    pairs = TargetMaker(
         sampler, config.augmentation, config.seed, config.batch, device=fabric.device,
         hard=lambda step: places_at(progress.hard, step),
     )  # fmt: skip
@@ -78,52 +66,30 @@ def build_finetuning(
     portions, measuring = portions_of(config, progress, processes)
     task, optimiser = fabric.setup(checkpoints.task, checkpoints.optimiser)
     statistics = pairs.of_stream("statistics")
-    shapes = [volume.geometry.shape for volume in loaded.volumes]
     plan, clip = config.optimiser.plan, config.optimiser.clip
     stepper = Stepper(fabric, task, optimiser, clip, hardware, portions, processes, own.share, plan)
-    predict = slice_predictor(loaded, sampler.patch, statistics, lambda: stepper.frozen)
     made = Training(
-        run_dir=run, stepper=stepper, goal=_loss if config.whole else _without_dice, averaging=averaging,
-        pairs=own, statistics=statistics, windows={"": measured}, measuring=measuring,
-        held_out=_part(held_out), settings=config.optimiser, validation=config.validation, keep=config.keep,
-        recovery=config.recovery, checkpoints=checkpoints, progress=progress,
-        hardness=Hardness(sampler, config.seed) if config.sampling.hard and not config.whole else None,
-        live=None if config.whole else Live(run.path, shapes, sampler.patch, predict),
+        run_dir=run, stepper=stepper, averaging=averaging, pairs=own, statistics=statistics,
+        windows={"": learning.measured}, measuring=measuring, held_out=learning.part, settings=config.optimiser,
+        validation=config.validation, keep=config.keep, recovery=config.recovery, checkpoints=checkpoints,
+        progress=progress, goal=learning.goal,
+        hardness=Hardness(sampler, config.seed) if config.sampling.hard and not config.classifies else None,
+        live=_live(run, loaded, sampler, statistics, lambda: stepper.frozen),
     )  # fmt: skip
-    said = [*merged(loaded.warnings), *merged(sampler.warnings), *normalised, parted.warning]
+    said = [*merged(loaded.warnings), *merged(sampler.warnings), *normalised, learning.split.warning]
     said += [start.sentence] if start is not None else []
     if continued:
         said.append(_kept_version(made))
-    facts = _facts(config, loaded, training, parted, sampler)
-    return made, facts, list(dict.fromkeys(sentence for sentence in said if sentence))
+    return made, _facts(config, learning), list(dict.fromkeys(sentence for sentence in said if sentence))
 
 
-def _without_dice(figures: Mapping[str, float]) -> float:
-    return 1.0 - figures["dice"]
-
-
-def _loss(figures: Mapping[str, float]) -> float:
-    return figures["loss"]
-
-
-def _sampler(config: FinetuneConfig, cases: LabelledCases, names: list[str] | None = None) -> LabelledSampler:
-    sampling = config.sampling
-    if config.whole:  # every case as often as any other
-        sampling, names = sampling.replaced(foreground=0, hard=0), None
-    return LabelledSampler(sampling, cases.volumes, cases.scales, cases.labels, names or ())
-
-
-def _part(cases: LabelledCases) -> Part:
-    return Part([case.name for case in cases.cases], [case.key for case in cases.cases], cases.volumes, cases.scales)
-
-
-def _fingerprint(cases: LabelledCases) -> str:
-    """Return a short text that is the same for the same cases and labels."""
-    digest = blake2b(digest_size=8)
-    for case, labels in zip(cases.cases, cases.labels, strict=True):
-        digest.update(case.key.encode())
-        digest.update(np.ascontiguousarray(labels.data).data)
-    return digest.hexdigest()
+def _live(
+    run: RunDir, loaded: TargetCases, sampler: LabelledSampler, statistics: Maker, frozen: Callable[[], tuple[str, ...]]
+) -> Live | None:
+    if not isinstance(loaded, LabelledCases):
+        return None
+    shapes = [volume.geometry.shape for volume in loaded.volumes]
+    return Live(run.path, shapes, sampler.patch, slice_predictor(loaded, sampler.patch, statistics, frozen))
 
 
 def _progress(
@@ -170,11 +136,15 @@ def _kept_version(training: Training) -> str:
     if training.processes.main:
         note_figures(run, entry["version"], figures)
     progress.best, progress.best_step = training.goal(figures), entry["step"]
-    name = "dice" if "dice" in figures else "accuracy"
     return (
-        f"version {entry['version']} of step {entry['step']} is kept: {name.capitalize()} {figures[name]:.3f} on the "
-        "labels as they are now; the training goes on from it"
+        f"version {entry['version']} of step {entry['step']} is kept: {_figure(figures)} on the labels as they are "
+        "now; the training goes on from where it stood"
     )
+
+
+def _figure(figures: Mapping[str, float]) -> str:
+    name = next((name for name in ("dice", "auc", "accuracy") if name in figures), "loss")
+    return f"{name} {figures[name]:.3f}"
 
 
 def _leg_before(run: RunDir, progress: Progress) -> int:
@@ -184,47 +154,37 @@ def _leg_before(run: RunDir, progress: Progress) -> int:
     return int(read_state(run.resume_path)["progress"].get("leg", 0))
 
 
-def _facts(
-    config: FinetuneConfig, loaded: LabelledCases, training: LabelledCases, parted: Split, sampler: LabelledSampler
-) -> dict[str, Any]:
+def _facts(config: FinetuneConfig, learning: Learning) -> dict[str, Any]:
     return {
-        "cases": len(loaded),
-        "training_cases": len(training),
-        "held_out": parted.how,
-        "classes": [one.to_dict() for one in loaded.classes],
+        "cases": len(learning.loaded),
+        "training_cases": len(learning.training),
+        "held_out": learning.split.how,
+        "classes": [one.to_dict() for one in learning.loaded.classes],
+        _counted(config): learning.counts,
         "parameters": config.network.parameters(),
-    } | _amounts(config, training, sampler)
+    }
 
 
-def _amounts(config: FinetuneConfig, training: LabelledCases, sampler: LabelledSampler) -> dict[str, dict[str, int]]:
-    """Return how much of each class was learnt from: voxels, or cases of a classification."""
-    counts: Mapping[int, int] = sampler.counts()
-    if config.whole:
-        counts = Counter(int(labels.data.flat[0]) for labels in training.labels)
-    name = "labelled_cases" if config.whole else "labelled_voxels"
-    return {name: {one.name: counts.get(k, 0) for k, one in enumerate(training.classes)}}
+def _counted(config: FinetuneConfig) -> str:
+    return "cases_of_class" if config.classifies else "labelled_voxels"
 
 
-def _card_maker(
-    config: FinetuneConfig,
-    loaded: LabelledCases,
-    training: LabelledCases,
-    held_out: LabelledCases,
-    sampler: LabelledSampler,
-) -> Any:
+def _card_maker(config: FinetuneConfig, learning: Learning) -> Callable[[Progress], ModelCard]:
+    loaded, training = learning.loaded, learning.training
     spacing = np.median([volume.geometry.spacing for volume in training.volumes], axis=0)
     modality = ", ".join(sorted({volume.modality for volume in training.volumes if volume.modality}))
-    structures = ", ".join(one.name for one in loaded.classes[0 if config.whole else 1 :])
+    names = ", ".join(one.name for one in loaded.classes[0 if config.classifies else 1 :])
     data = {
         "cases": len(loaded),
         "training": [case.key for case in training.cases],
-        "held_out": [case.key for case in held_out.cases],
+        "held_out": [case.key for case in learning.held_out.cases],
         "voxels": int(sum(volume.data.size for volume in training.volumes)),
-    } | _amounts(config, training, sampler)
+        _counted(config): learning.counts,
+    }
 
     def card(progress: Progress) -> ModelCard:
         return ModelCard(
-            title=f"{config.network.name} for {structures}"[:150] + f", trained on {len(training)} scan(s)",
+            title=f"{config.network.name} for {names}"[:150] + f", trained on {len(training)} scan(s)",
             parents=(progress.parent,) if progress.parent else (),
             network=config.network,
             task=config.task.to_dict(),

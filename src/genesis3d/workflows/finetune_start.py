@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genesis3d.data.labelled import fitting_patch
 from genesis3d.errors import ConfigError, RunError
+from genesis3d.networks.classifier import Classifier
+from genesis3d.networks.model_file import read_card
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from genesis3d.data.targets import LabelledCases
     from genesis3d.networks import Network
     from genesis3d.networks.transfer import Transferred
     from genesis3d.workflows.finetune_config import FinetuneConfig
+    from genesis3d.workflows.finetune_learning import TargetCases
 
 __all__ = ["as_the_model", "as_the_run", "built", "resolved"]
 
@@ -30,18 +32,14 @@ def as_the_model(config: FinetuneConfig) -> FinetuneConfig:
     """
     if config.model is None:
         return config
-    from genesis3d.networks.model_file import read_card
-
     card = read_card(config.model)
-    if config.whole:  # its sub-volumes are the cases
-        given = config.classified
-        spacing = given.spacing or (None if given.box else card.working_spacing)
-        return config.replaced(classified=given.replaced(intensity=given.intensity or card.intensity, spacing=spacing))
-    data = config.data.replaced(
-        intensity=config.data.intensity or card.intensity, spacing=config.data.spacing or card.working_spacing
-    )
-    sampling = config.sampling.replaced(patch=config.sampling.patch or card.patch)
-    return config.replaced(data=data, sampling=sampling)
+    intensity = config.targets.intensity or card.intensity
+    spacing = config.targets.spacing or card.working_spacing
+    if config.classifies:  # the cases decide how large a sub-volume is, and boxes keep their voxels
+        spacing = spacing if config.classified.box is None else None
+        return config.replaced(classified=config.classified.replaced(intensity=intensity, spacing=spacing))
+    data = config.data.replaced(intensity=intensity, spacing=spacing)
+    return config.replaced(data=data, sampling=config.sampling.replaced(patch=config.sampling.patch or card.patch))
 
 
 def as_the_run(config: FinetuneConfig, stored: FinetuneConfig) -> FinetuneConfig:
@@ -59,16 +57,15 @@ def as_the_run(config: FinetuneConfig, stored: FinetuneConfig) -> FinetuneConfig
         intensity=stored.data.intensity,
         spacing=stored.data.spacing,
     )
-    sampling = config.sampling.replaced(patch=config.sampling.patch or stored.sampling.patch)
     classified = config.classified.replaced(
-        box=stored.classified.box, intensity=stored.classified.intensity, spacing=stored.classified.spacing
+        intensity=stored.classified.intensity, spacing=stored.classified.spacing, box=stored.classified.box
     )
-    kept: dict[str, Any] = {"classified": classified}
-    kept |= {name: getattr(stored, name) for name in ("model", "parts", "initialisation", "network")}
-    return config.replaced(data=data, sampling=sampling, **kept)
+    sampling = config.sampling.replaced(patch=config.sampling.patch or stored.sampling.patch)
+    kept = {name: getattr(stored, name) for name in ("model", "parts", "initialisation", "network")}
+    return config.replaced(data=data, classified=classified, sampling=sampling, **kept)
 
 
-def resolved(config: FinetuneConfig, loaded: LabelledCases, *, begun: bool) -> FinetuneConfig:
+def resolved(config: FinetuneConfig, loaded: TargetCases, *, begun: bool) -> FinetuneConfig:
     """Return ``config`` with what the scans decide: classes, the network's channels, the sub-volume.
 
     Raises
@@ -93,14 +90,12 @@ def resolved(config: FinetuneConfig, loaded: LabelledCases, *, begun: bool) -> F
         spacing = np.median([volume.geometry.spacing for volume in loaded.volumes], axis=0).tolist()
         patch = fitting_patch(shape, spacing, config.sampling.voxels, network.stride)
     network.check((channels, *patch))
-    found: dict[str, Any] = {"network": network, "sampling": config.sampling.replaced(patch=patch)}
-    if config.whole:
-        given = config.classified
-        return config.replaced(**found, classified=given.replaced(intensity=given.intensity or loaded.intensity))
-    data = config.data.replaced(
-        classes=config.data.classes or loaded.classes, intensity=config.data.intensity or loaded.intensity
-    )
-    return config.replaced(**found, data=data)
+    changes = {"network": network, "sampling": config.sampling.replaced(patch=patch)}
+    intensity = config.targets.intensity or loaded.intensity
+    if config.classifies:
+        return config.replaced(classified=config.classified.replaced(intensity=intensity), **changes)
+    data = config.data.replaced(classes=config.data.classes or loaded.classes, intensity=intensity)
+    return config.replaced(data=data, **changes)
 
 
 def built(config: FinetuneConfig, *, begun: bool) -> tuple[nn.Module, Transferred | None]:
@@ -123,18 +118,16 @@ def built(config: FinetuneConfig, *, begun: bool) -> tuple[nn.Module, Transferre
         return task, None
     from genesis3d.networks.transfer import transfer
 
-    return task, transfer(
-        config.model, config.network, module, config.parts, () if config.whole else config.data.classes
-    )
+    return task, transfer(config.model, config.network, module, config.parts)
 
 
 def _network(config: FinetuneConfig, channels: int, classes: int) -> Network:
-    from genesis3d.networks.classifier import Classifier
-    from genesis3d.networks.transfer import target_network
-
-    network = config.network
-    body = network.body if config.model is None else target_network(config.model, classes, channels)
-    if config.whole:
-        classifier = network if isinstance(network, Classifier) else Classifier()
-        body = classifier.replaced(encoder=body)
-    return body.replaced(in_channels=channels, out_channels=classes)
+    """Return the network that fits scans and classes: the model's, or that of the configuration."""
+    given, ends = config.network, {"in_channels": channels, "out_channels": classes}
+    body = given.body
+    if config.model is not None:
+        body = read_card(config.model).network.body
+    if not config.classifies:
+        return body.replaced(**ends)
+    shell = given if isinstance(given, Classifier) else Classifier()
+    return shell.replaced(encoder=body, **ends)

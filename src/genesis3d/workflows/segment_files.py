@@ -47,17 +47,14 @@ def write_segmentation(
     """
     from genesis3d.io import write_dicom_seg, write_volume
 
-    if format == ".zarr":
-        volumes = ((result.entropy, "uncertainty"),)
-    else:
-        volumes = ((result.probabilities, "probabilities"), (result.entropy, "uncertainty"))
     if format == "dicom":
         if source is None:
             raise ScanError(f"{name}: expected a DICOM scan, to which a DICOM SEG can belong, got no file")
         yield write_dicom_seg(result.labels, result.classes, source, folder / f"{name}.dcm", series)
     elif format != ".zarr":
         yield write_volume(result.labels, folder / f"{name}{format}", labels=True, classes=result.classes)
-    for volume, what in volumes:
+    stored = format == ".zarr"
+    for volume, what in ((None if stored else result.probabilities, "probabilities"), (result.entropy, "uncertainty")):
         if volume is not None:
             yield write_volume(volume, folder / f"{name}_{what}.nii.gz")
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Ready", "prepared"]
 
 PATCH = (32, 64, 64)
+SMALLEST = 0.02  # share of the largest part of a body from which on another part is one too
 AIR_HU = -900.0
 AIR = 0.02  # of [0, 1], in scans without HU
 
@@ -146,7 +147,7 @@ def _same_in_any_window(network: Any) -> bool:
 def _body(work: Volume) -> list[tuple[int, int]]:
     from genesis3d.io.itk_filters.body import body_box
 
-    start, size = body_box(work)
+    start, size = body_box(work, share=SMALLEST)
     return [(s, s + n) for s, n in zip(start, size, strict=True)]
 
 

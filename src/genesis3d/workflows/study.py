@@ -137,6 +137,8 @@ def _one(runner: Runner, run: Run, rate: float | None, total: int, done: set[str
         return
     if runner.result(run, rate) is None:
         yield from runner.perform(run, rate)
+    else:
+        runner.tidy(run)  # a process may have been killed just before
     done.add(run.key)
     found = runner.result(run, rate)
     if found is None:

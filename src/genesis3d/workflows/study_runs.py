@@ -90,8 +90,12 @@ class Runner:
                 raise Busy(str(error)) from error
             if self.result(run, rate) is None:
                 yield from self._work(run, rate, settings, work)
+        self.tidy(run)
+
+    def tidy(self, run: Run) -> None:
+        """Remove the run directory of a finished run, unless it is to be kept."""
         if not self.config.keep_runs:
-            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(self.folder / run.key, ignore_errors=True)
 
     def _work(self, run: Run, rate: float | None, settings: FinetuneConfig, work: Path) -> Iterator[Event]:
         began, told = time.perf_counter(), list[str]()

@@ -88,6 +88,8 @@ def test_one_folder_for_both_is_told_apart_by_the_end_of_names(tmp_path: Path) -
         put(tmp_path, f"{name}.mha", scan())
         put(tmp_path, f"{name}_lesion.mha", paint(scan(), (1, BOX)))
     assert [c.name for c in find_targets(TargetData(images=str(tmp_path)))] == ["p1", "p2"]
+    again = TargetData(images=str(tmp_path), labels=str(tmp_path / ".." / tmp_path.name))
+    assert [c.name for c in find_targets(again)] == ["p1", "p2"]
     put(tmp_path, "p1_lung.mha", paint(scan(), (1, np.s_[:4])))
     with pytest.raises(ConfigError, match="label_suffix to tell them; they end in _lesion, _lung"):
         find_targets(TargetData(images=str(tmp_path)))

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genesis3d.inference import cells as cells_module
 from genesis3d.inference.canvas import Canvas
 from genesis3d.inference.cells import Cells
 from genesis3d.inference.classifying import classify
@@ -206,6 +207,25 @@ def test_the_best_class() -> None:
     scores = torch.from_numpy(np.random.default_rng(0).random((5, 3, 4, 5), dtype=np.float32))
     np.testing.assert_array_equal(best_class(scores).numpy(), scores.numpy().argmax(0))
     assert best_class(torch.zeros(2, 1, 1, 1)).item() == 0
+
+
+def test_sums_without_room_on_a_gpu_move_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = np.random.default_rng(0).random((2, 8, 8, 40), dtype=np.float32)
+    plan, weighted, calls = plan_windows((8, 8, 40), (8, 8, 16), 0.5), cells_module._weighted, [0]
+
+    def full_once(part: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return weighted(part, weight)
+
+    sums, cells = Sums(2, data.shape[1:]), Cells(plan, gaussian(plan.size))
+    monkeypatch.setattr(cells_module, "_weighted", full_once)
+    monkeypatch.setattr(Cells, "device", torch.device("cuda", 0))
+    assert finished(classify(data, plan.starts, plan.size, identity, as_float, cells, sums))
+    np.testing.assert_allclose(sums.means, data, atol=1e-6)
+    assert len(cells.said) == 1
+    assert "cuda:0 did not suffice" in cells.said[0]
 
 
 class Scan:

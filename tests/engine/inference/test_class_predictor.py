@@ -16,8 +16,9 @@ from genesis3d.inference.cells import Cells
 from genesis3d.inference.classes import ClassPredictor
 from genesis3d.inference.fitting import fitted_window, window_voxels
 from genesis3d.inference.folding import folded
+from genesis3d.inference.memory import out_of_memory
 from genesis3d.inference.predictor import warm
-from genesis3d.inference.stepping_down import SteppingDown, in_parts, out_of_memory
+from genesis3d.inference.stepping_down import SteppingDown, in_parts
 from genesis3d.inference.weights import window_weights
 from genesis3d.inference.windows import plan_windows
 from genesis3d.networks.base import Network

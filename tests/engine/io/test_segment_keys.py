@@ -70,3 +70,18 @@ def test_floating_point_labels_are_whole_or_refused(tmp_path: Path) -> None:
     write_volume(labels().with_data(labels().data.astype(np.int32) - 1), path)
     with pytest.raises(ScanError, match="expected labels from 0 to 65535, got -1 to 299"):
         read_segmentation(path)
+
+
+def test_a_segmentation_saved_without_its_surroundings_is_put_back(tmp_path: Path) -> None:
+    whole = labels()
+    scan = whole.with_data(np.zeros(whole.data.shape, np.int16))
+    part = whole.crop((1, 1, 1), (2, 3, 3))
+    path = write_volume(part, tmp_path / "part.seg.nrrd", labels=True, classes=CLASSES)
+    again, _ = read_segmentation(path, scan)
+    expected = np.zeros(whole.data.shape, np.uint16)
+    expected[0, 1:3, 1:4, 1:4] = part.data[0]
+    np.testing.assert_array_equal(again.data, expected)
+    assert again.geometry == scan.geometry
+    # without names nobody says that the rest is background
+    plain = write_volume(part, tmp_path / "part.nrrd", labels=True)
+    assert read_segmentation(plain, scan)[0].data.shape == (1, 2, 3, 3)

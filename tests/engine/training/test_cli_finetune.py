@@ -151,3 +151,56 @@ def test_a_killed_run_goes_on_and_answers_live(folder: Path, tmp_path: Path) -> 
     (place / "config.json").write_text(json.dumps(stored))
     assert run("--run-dir", place, "--resume", "--config", place / "config.json")[0] == 0
     assert read_state(RunDir(place).resume_path)["progress"]["step"] == reached + 2
+
+
+WIDE = {"name": "window", "low": -200, "high": 500}
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each of two classes: dark and bright cubes."""
+    made = tmp_path_factory.mktemp("classified")
+    for name, level in (("healthy", 0.0), ("ill", 300.0)):
+        (made / name).mkdir()
+        for seed in range(5):
+            rng = np.random.default_rng(seed)
+            image = rng.normal(0, 60, (16, 16, 16))
+            image[4:12, 4:12, 4:12] += level
+            write(made / name / f"{name}{seed}.nii.gz", image.astype(np.float32), (1.0, 1.0, 1.0))
+    return made
+
+
+@pytest.mark.parametrize("preset", ["classification", "linear_probe"])
+def test_a_classification_is_learnt_by_all_layers_and_by_a_line(preset: str, classes: Path, tmp_path: Path) -> None:
+    network = json.dumps({"name": "unet3d", "width": 4})
+    model = tmp_path / "genesis.safetensors"
+    from genesis3d.networks.model_file import ModelCard, write_model
+    from genesis3d.networks.unet3d import UNet3d
+
+    body = UNet3d(width=4)
+    write_model(model, body.build(0), ModelCard(network=body, task={"name": "restoration"}, intensity=WIDE))  # type: ignore[arg-type]
+    status, output = run(
+        classes, "--task", "classification", "--preset", preset, "--model", model, "--run-dir", tmp_path / "run",
+        "--steps", 30, "--device", "cpu", "--precision", "32", "--threads", 1, "--set", f"network.encoder={network}",
+        "--set", "validation.every=15", "--set", "optimiser.lr=0.02",
+        "--augmentation", "none", "--set", "classified.split.names=[healthy0,healthy1,ill0,ill1]",
+    )  # fmt: skip
+    assert status == 0, output
+    card = read_card(tmp_path / "run")
+    assert card.purpose == "classification"
+    assert [one.name for one in card.classes] == ["healthy", "ill"]
+    assert card.metrics["auc"] == 1.0
+    assert card.data["cases_of_class"] == {"healthy": 3, "ill": 3}
+    import torch
+
+    from genesis3d.networks.model_file import read_model
+
+    ours = read_model(tmp_path / "run").module.state_dict()
+    first = UNet3d(width=4).parts.first
+    same = torch.equal(ours[f"encoder.{first}"], read_model(model).module.state_dict()[first])
+    assert same == (preset == "linear_probe")
+
+
+def test_a_classification_takes_no_labels(classes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected none for a classification"):
+        run(classes, "--task", "classification", "--labels", classes, "--run-dir", tmp_path / "run")
