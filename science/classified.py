@@ -2,8 +2,8 @@
 
 python science/classified.py TABLES --model MODEL
 
-TABLES is what science/classification.py writes, MODEL what science/opacity_pretraining.py does.  Three folds by patient;
-all held-out scores are judged together.  The same from the command line, for one fold:
+TABLES is what science/classification.py writes, MODEL what science/opacity_pretraining.py does.  Three folds by
+patient; all held-out scores are judged together.  The same from the command line, for one fold:
 
 genesis3d finetune TABLES/open/targets.csv --config science/classification.yaml --model MODEL --run-dir RUN
 genesis3d evaluate classification TABLES/open/targets.csv --model RUN --part held_out --out-dir OUT

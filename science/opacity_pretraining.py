@@ -2,8 +2,8 @@
 
 python science/opacity_pretraining.py DATA OUT.safetensors
 
-DATA holds chest_ct and dicom/lidc-0001.zip.  Scans are resampled to 6 mm slices and three in-plane spacings about 2 mm.
-One thread, bfloat16, 1,339 steps: about 8 minutes.
+DATA holds open/chest_ct and open/dicom/lidc-0001.zip.  Scans are resampled to 6 mm slices and three in-plane spacings
+about 2 mm.  One thread, bfloat16, 1,339 steps: about 8 minutes.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    folder, series = (Path(path) for path in training_scans(given.data))
+    folder, series = (Path(path) for path in training_scans(given.data / "open"))
     scans = Scans([*sorted(folder.glob("*.nii.gz")), series])
     card = ModelCard(
         title="chest-opacity-lungs", network=NETWORK, activation="residual", intensity=Window(low=-1000, high=200),
