@@ -132,7 +132,8 @@ def built(config: FinetuneConfig, *, begun: bool) -> tuple[nn.Module, Transferre
         return task, None
     from genesis3d.networks.transfer import transfer
 
-    return task, transfer(config.model, config.network, module, config.parts)
+    classes = () if config.classifies else config.data.classes
+    return task, transfer(config.model, config.network, module, config.parts, classes)
 
 
 def _network(config: FinetuneConfig, channels: int, classes: int) -> Network:
