@@ -320,10 +320,12 @@ def test_other_classes_than_the_run_was_begun_with_are_refused(three: LabelledCa
 def test_early_stop_and_going_on_after_it(
     three: LabelledCases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genesis3d.workflows.finetune_setup._without_dice", lambda figures: 1.0)
+    monkeypatch.setattr("genesis3d.workflows.finetune_learning._without_dice", lambda figures: 1.0)
     settings = config(steps=40, validation={"windows": 1, "every": 1, "patience": 2})
     list(finetune(settings, tmp_path / "run", data=three))
     assert read_state(RunDir(tmp_path / "run").resume_path)["progress"]["step"] == 3
+    list(finetune(settings, tmp_path / "run", data=three, resume=True))
+    assert read_state(RunDir(tmp_path / "run").resume_path)["progress"]["step"] == 5
 
 
 def test_little_memory_makes_portions(three: LabelledCases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
