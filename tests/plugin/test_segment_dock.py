@@ -460,3 +460,22 @@ def test_enter_starts_and_escape_stops(dock: SegmentDock, viewer: Any, qtbot: An
     qtbot.keyClick(dock, Qt.Key.Key_Escape)
     wait(dock, qtbot)
     assert dock.status.facts.text() == "stopped before anything was segmented"
+
+
+def test_a_layer_whose_array_lies_otherwise(dock: SegmentDock, viewer: Any, qtbot: Any) -> None:
+    scan = viewer.layers[0]
+    translate = scan.data_to_world((SHAPE[0] - 1, 0, 0))
+    scan.data = scan.data[::-1].copy()
+    scan.scale, scan.translate = (-SPACING[0], *SPACING[1:]), translate
+    labels = segment(dock, qtbot)
+    np.testing.assert_array_equal(labels.data, expected(scan.data))
+    np.testing.assert_allclose(labels.data_to_world((3, 4, 5)), scan.data_to_world((3, 4, 5)))
+    before = labels.data.copy()
+    dock.panel.buttons["largest"].click()
+    wait(dock, qtbot)
+    assert (labels.data == 3).sum() < (before == 3).sum()
+    assert not ((labels.data != before) & (labels.data != 0)).any(), "voxels only go"
+    dock.panel.table.selectRow(0)
+    assert labels.data[tuple(np.round(labels.world_to_data(viewer.dims.point)).astype(int))] == 3
+    dock.panel.undo_button.click()
+    np.testing.assert_array_equal(labels.data, before)
