@@ -3,7 +3,7 @@
 python science/chest_targets.py DATA OUT
 
 DATA holds open/chest_ct, open/dicom/lidc-0001.zip and, for the target, internal/covid_lesion_masks.  Writes
-OUT/chest/*.nii.gz (unlabelled, three in-plane spacings of each scan) and OUT/covid/images, labels.
+OUT/chest/*.nii.gz (unlabelled) and OUT/covid/images, labels.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from genesis3d.io.write import write_volume
 if TYPE_CHECKING:
     from genesis3d.volume import Volume
 
-SPACINGS = ((6.0, 1.8, 1.8), (6.0, 2.0, 2.0), (6.0, 2.2, 2.2))  # mm; the target's is the second
+SPACING = (6.0, 2.0, 2.0)  # mm
 MARGIN = 12.0  # mm kept around the lungs
-LEAST = 8  # slices below which a scan is left out
 
 
 OUTSIDE = -1000.0  # HU of what is no lung
@@ -66,11 +65,9 @@ def write_open(data: Path, out: Path) -> None:
         except DomainError as error:
             print(f"left out: {error}")
             continue
-        for k, spacing in enumerate(SPACINGS):
-            made = resampled(scan, spacing)
-            if made.geometry.shape[0] >= LEAST:
-                clipped = made.data.clip(-1024, 1500).round().astype(np.int16)
-                print(write_volume(made.with_data(clipped), out / f"{name}-{k}.nii.gz"), made.geometry.shape)
+        made = resampled(scan, SPACING)
+        clipped = made.data.clip(-1024, 1500).round().astype(np.int16)
+        print(write_volume(made.with_data(clipped), out / f"{name}.nii.gz"), made.geometry.shape)
 
 
 def write_covid(data: Path, out: Path) -> None:
@@ -79,8 +76,8 @@ def write_covid(data: Path, out: Path) -> None:
         name = path.name.removesuffix("_lesion.nii.gz")
         scan = read_volume(path.with_name(f"{name}.nii.gz")).canonical()
         lungs = mask(path.with_name(f"{name}_lung.nii.gz"))
-        image = resampled(lungs_alone(scan, lungs), SPACINGS[1])
-        share = resampled(cut(mask(path), lungs), SPACINGS[1])
+        image = resampled(lungs_alone(scan, lungs), SPACING)
+        share = resampled(cut(mask(path), lungs), SPACING)
         write_volume(image.with_data(image.data.round().astype(np.int16)), out / "images" / f"{name}.nii.gz")
         lesion = share.with_data((share.data >= 0.5).astype(np.uint8))
         print(write_volume(lesion, out / "labels" / f"{name}.nii.gz", labels=True), int(lesion.data.sum()))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from common import run_command
-from opacities import lungs_of, with_opacities
+from opacities import LOW, SPAN, depth_in, lungs_of, unit, with_opacities
 
 from genesis3d.data.phantoms import thorax, thorax_with_opacity
 from genesis3d.files import write_atomic
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 BOX = (16, 48, 48)
 PLACES = 12  # boxes of each scan
-LOW, SPAN = -1000.0, 1200.0  # HU
 PHANTOMS = 9
 LEAST_LUNG, LEAST_OPACITY = 0.15, 0.10  # of the box, and of the lung in it
 
@@ -59,11 +58,12 @@ def real(path: Path, seed: int) -> Pair:
     """Return the scan at ``path`` as it is and with opacities in its lungs."""
     scan = read_volume(path).canonical()
     rng = (Address(seed) / path.name).generator()
-    values = ((scan.data[0].astype(np.float32) - LOW) / SPAN).clip(0, 1)
+    values = unit(scan.data[0])
     lungs = lungs_of(values)
+    depth = depth_in(lungs, scan.geometry.spacing)
     changed, weight = values, np.zeros_like(values)
     while (weight[lungs] > 0.5).mean() < LEAST_OPACITY:
-        changed, more = with_opacities(rng, changed, scan.geometry.spacing, lungs=lungs)
+        changed, more = with_opacities(rng, changed, lungs.astype(np.float32), depth, scan.geometry.spacing)
         weight = np.maximum(weight, more)
     hu = np.where(weight > 0, changed * SPAN + LOW, scan.data[0]).round().astype(np.int16)
     return Pair(path.name.partition(".")[0], scan, scan.with_data(hu[None]), weight > 0.5)
@@ -71,8 +71,7 @@ def real(path: Path, seed: int) -> Pair:
 
 def places(pair: Pair, seed: int) -> list[tuple[int, ...]]:
     """Return first voxels of boxes that hold enough lung, and enough of it opacified."""
-    healthy = ((pair.healthy.data[0].astype(np.float32) - LOW) / SPAN).clip(0, 1)
-    lungs, rng = lungs_of(healthy), (Address(seed) / pair.patient).generator()
+    lungs, rng = lungs_of(unit(pair.healthy.data[0])), (Address(seed) / pair.patient).generator()
     room = [n - b for n, b in zip(lungs.shape, BOX, strict=True)]
     found: list[tuple[int, ...]] = []
     if min(room) < 0:
@@ -110,7 +109,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    scans = sorted(given.chest.glob("*-1.nii.gz"))
+    scans = sorted(given.chest.glob("*.nii.gz"))
     print("phantom", write([phantom(seed) for seed in range(PHANTOMS)], given.out / "phantom", given.seed), "boxes")
     print("open", write([real(path, given.seed) for path in scans], given.out / "open", given.seed), "boxes")
 

@@ -2,7 +2,7 @@
 
 python science/classified.py TABLES --model MODEL
 
-TABLES is what science/classification.py writes, MODEL the pre-training of science/chest-opacity.yaml.  Three folds by
+TABLES is what science/classification.py writes, MODEL what science/opacity_pretraining.py does.  Three folds by
 patient; all held-out scores are judged together.  The same from the command line, for one fold:
 
 genesis3d finetune TABLES/open/targets.csv --config science/classification.yaml --model MODEL --run-dir RUN
@@ -83,7 +83,7 @@ def page(result: Record) -> str:
         "",
         "Boxes of 16 x 48 x 48 voxels of 6 x 2 x 2 mm (the phantom's 6 x 2.4 x 2.4), each place once healthy and once "
         "opacified (`science/classification.py`); three folds by patient, 60 steps of 8, an encoder of width 8. "
-        "*Linear probe*: the encoder of the pre-training on opacities (`science/chest-opacity.yaml`) stays as it is; "
+        "*Linear probe*: the encoder of `science/opacity_pretraining.py` stays as it is; "
         "*fine-tuned*: all of it is trained; *scratch*: random weights. That pre-training saw the same public scans "
         "without labels, with other opacities of the same make; it never saw the phantom. Intervals: 95 %, bootstrap "
         "over boxes, which are not independent within a patient.",

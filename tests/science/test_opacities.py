@@ -1,9 +1,8 @@
-"""Opacities put into lungs, and hidden blocks: the transformations of science/opacities.py."""
+"""Opacities put into lungs (science/opacities.py), and hidden blocks (science/blocks.py)."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -18,13 +17,18 @@ from genesis3d.transforms.base import TRANSFORMS
 SPACING = (6.0, 2.4, 2.4)
 
 
-@pytest.fixture
-def opacities(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """Return the module; its transformations are known during the test alone."""
+@pytest.fixture(autouse=True)
+def science(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the folder importable; its transformations are known during the test alone."""
     TRANSFORMS.names()
     monkeypatch.setattr(TRANSFORMS, "_classes", dict(TRANSFORMS._classes))
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "science"))
-    return importlib.reload(importlib.import_module("opacities"))
+
+
+@pytest.fixture
+def opacities() -> ModuleType:
+    """Return the module."""
+    return importlib.import_module("opacities")
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +39,10 @@ def lung() -> np.ndarray:
 
 
 def test_opacities_brighten_the_lungs_and_nothing_else(opacities: ModuleType, lung: np.ndarray) -> None:
-    rng = np.random.default_rng(0)
-    changed, weight = opacities.with_opacities(rng, lung, SPACING)
     lungs = opacities.lungs_of(lung)
+    depth = opacities.depth_in(lungs, SPACING)
+    rng = np.random.default_rng(0)
+    changed, weight = opacities.with_opacities(rng, lung, lungs.astype(np.float32), depth, SPACING)
     assert lungs.mean() > 0.05
     assert (changed >= lung).all()
     assert changed.max() <= 1
@@ -45,27 +50,18 @@ def test_opacities_brighten_the_lungs_and_nothing_else(opacities: ModuleType, lu
     assert (changed[weight > 0.5] > lung[weight > 0.5]).mean() > 0.9
 
 
-def test_opacities_are_a_function_of_the_address(opacities: ModuleType, lung: np.ndarray) -> None:
-    x = torch.from_numpy(np.stack([lung, lung]))[:, None].contiguous()
-    transform = opacities.Opacities(spacing=SPACING)
-    params = transform.draw((1, *lung.shape), [Address(0, slot=0), Address(0, slot=1)])
-    both = transform.apply(x, params)
-    alone = transform.apply(x[1:], {"key": params["key"][1:]})
-    assert torch.equal(both[1:], alone)
-    assert not torch.equal(both[0], both[1])
-    assert not torch.equal(both[0], x[0])
-
-
 def test_no_lung_no_opacity(opacities: ModuleType) -> None:
-    tissue = np.full((8, 16, 16), 0.9, np.float32)
-    changed, weight = opacities.with_opacities(np.random.default_rng(0), tissue, SPACING)
+    tissue = np.full((8, 16, 16), 0.3, np.float32)
+    nothing = np.zeros_like(tissue)
+    changed, weight = opacities.with_opacities(np.random.default_rng(0), tissue, nothing, nothing, SPACING)
     assert (changed == tissue).all()
     assert not weight.any()
 
 
-def test_blocks_hide_about_their_share_behind_the_mean(opacities: ModuleType) -> None:
+def test_blocks_hide_about_their_share_behind_the_mean() -> None:
+    blocks = importlib.reload(importlib.import_module("blocks"))
     x = torch.rand(3, 1, 16, 32, 32)
-    transform = opacities.Blocks(block=(4, 8, 8), share=0.6)
+    transform = blocks.Blocks(block=(4, 8, 8), share=0.6)
     params = transform.draw((1, 16, 32, 32), [Address(0, slot=slot) for slot in range(3)])
     hidden = transform.apply(x, params) != x
     for case, share in enumerate(transform.masked_fraction(params)):

@@ -72,6 +72,7 @@ class SegmentDock(Dock):
         self._pending: tuple[Request, Segmentation | None] | None = None
         self._problem = ""
         self._warmed = ("", "", "")
+        self._bring = False
         self.files = Files(self)
         Resized(self.primary, self._describe)
         self._connect()
@@ -144,6 +145,7 @@ class SegmentDock(Dock):
         self.unfinished.answered.connect(self._on_answer)
         self.panel.failed.connect(self.show_error)
         self.panel.wanted.connect(self._on_wanted)
+        self.panel.measured.connect(self._on_measured)
 
     def _run(self, request: Request) -> None:
         self._request = request
@@ -180,7 +182,7 @@ class SegmentDock(Dock):
     def _finish(self, request: Request, result: Segmentation | None, complete: bool) -> None:
         layers = self.show_now.finish(None if result is None else result.labels.data[0], complete)
         self.panel.show_result(layers, request, result, complete)
-        self.scroll.bring_up(self.primary)
+        self._bring = True
 
     def _take_further(self, request: Request) -> None:
         if request.result and request.result[0].complete:
@@ -194,6 +196,12 @@ class SegmentDock(Dock):
         settings = request.settings.replaced(**dict.fromkeys(roles, True))
         self.show_error("")
         self._run(replace(request, settings=settings, canvas=None, wanted=roles, result=[]))
+
+    def _on_measured(self) -> None:
+        """Bring a new result up, once its table has its size."""
+        if self._bring:
+            self.scroll.bring_up(self.primary)
+        self._bring = False
 
     def _on_lost(self) -> None:
         for job in self._jobs:

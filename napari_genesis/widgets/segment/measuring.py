@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genesis3d.events import Control, Event, Finished
+from napari_genesis.widgets.tables import MOST_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +69,12 @@ class Measured:
         volumes: dict[str, float] = {}
         for each in self.structures:
             volumes[each.name] = volumes.get(each.name, 0.0) + each.volume_ml
-        return ", ".join(f"{name} {ml:.1f} mL" for name, ml in volumes.items()) or "nothing was found"
+        rest = (
+            f"; {len(self.structures)} parts, the {MOST_ROWS} largest listed"
+            if len(self.structures) > MOST_ROWS
+            else ""
+        )
+        return (", ".join(f"{name} {ml:.1f} mL" for name, ml in volumes.items()) or "nothing was found") + rest
 
     def row_at(self, value: int, voxel: Any) -> int:
         """Return the number of the row of class ``value`` at ``voxel``; 0 when there is none."""
@@ -124,12 +130,12 @@ def tidying(labels: Volume, classes: Sequence[LabelClass], how: str, out: list[A
 def _structures(header: Sequence[str], rows: Sequence[Sequence[Any]], by_part: bool) -> list[Structure]:
     """Return what is shown of the table: structures, or their parts."""
     found = []
-    for number, row in enumerate(rows, start=1):
+    for row in rows:
         cells = dict(zip(header, row, strict=True))
         if by_part and not cells["component"] and cells["voxels"]:
             continue  # its parts follow
         mean = float("nan") if cells["mean"] is None else float(cells["mean"])
-        found.append(Structure(number, cells["value"], cells["name"], cells["component"], cells["volume_ml"],
+        found.append(Structure(len(found) + 1, cells["value"], cells["name"], cells["component"], cells["volume_ml"],
                                cells["surface_cm2"], mean))  # fmt: skip
     return found
 

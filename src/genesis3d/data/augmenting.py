@@ -157,9 +157,11 @@ class Drawn:
 
 # As the papers' target tasks: flip, transpose, rotate, Gaussian noise with a variance of U[0, .1].
 _PAPER = Augmentation(flip_axes=(0, 1, 2), transpose=0.5, quarter_turns=0.5, noise=0.5, noise_variance=0.1)
+# Left and right alone are alike in a body.  The ranges are near those of science/hippocampus.yaml.
 _DEFAULT = Augmentation(
-    flip_axes=(0, 1, 2), affine=0.4, gamma=0.3, brightness=0.3, contrast=0.3, blur=0.15, noise=0.2, low_resolution=0.15
-)
+    flip_axes=(2,), affine=0.7, degrees=20, scale=(0.75, 1.3), gamma=0.3, brightness=0.3, contrast=0.3, blur=0.1,
+    noise=0.2, low_resolution=0.1,
+)  # fmt: skip
 AUGMENTATIONS: dict[str, Augmentation] = {"none": Augmentation(), "paper": _PAPER, "default": _DEFAULT}
 
 

@@ -42,7 +42,7 @@ class TargetSampling(Config):
         0.6, ge=0, le=1, description="share of the sub-volumes that lie around a labelled structure"
     )
     hard: float = Field(
-        0.15, ge=0, le=0.9, description="share that lies around what the network got wrong when it was last measured"
+        0.1, ge=0, le=0.9, description="share that lies around what the network got wrong when it was last measured"
     )
     balance: Literal["classes", "voxels"] = Field(
         "classes", description="what is drawn equally often around structures: classes, or labelled voxels of a scan"

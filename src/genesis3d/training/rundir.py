@@ -29,7 +29,7 @@ RunState = Literal["new", "running", "paused", "stopped", "finished", "failed", 
 _LIVE = ("running", "paused")
 _ENDINGS = ("failed", "finished")
 # What whoever starts a run may put into its folder before.
-_ALLOWED_BEFORE = {"config.json", "control", "inputs", "lock", "log.txt"}
+_ALLOWED_BEFORE = {"config.json", "control", "inputs", "live", "lock", "log.txt"}
 
 
 class RunDir:

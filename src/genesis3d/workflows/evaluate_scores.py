@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +16,11 @@ from genesis3d.events import Control
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from genesis3d.data.classified import ClassifiedCases
     from genesis3d.networks.model_file import LoadedModel
     from genesis3d.workflows.evaluate_config import EvaluateClassificationConfig
 
 __all__ = ["Scored", "model_scores", "table_scores"]
-
-Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +74,7 @@ def table_scores(path: str | Path) -> Scored:
 def model_scores(config: EvaluateClassificationConfig, control: Control) -> Scored | None:
     """Classify the scans of ``config.data`` by ``config.model``; None when told to stop.
 
-    A scan (or box) goes through the network whole where it is no larger than what the model was trained on; a larger
-    one gets the mean over sub-volumes of that size that cover it.
+    Each scan (or box) is judged by the sub-volume in its middle, of the size that the model was trained on.
 
     Raises
     ------
@@ -106,47 +102,35 @@ def model_scores(config: EvaluateClassificationConfig, control: Control) -> Scor
     chosen = split(cases, data.split).held_out if config.part == "held_out" else list(range(len(cases)))
     if not chosen:
         raise ConfigError("part: expected cases that the split of data holds out, got none")
-    scores = []
-    for index in chosen:
-        if control() == "stop":
-            return None
-        unit = np.nan_to_num(cases.scales[index].to_unit(cases.volumes[index].data), nan=0.0)
-        scores.append(_classified(model, unit, config.device))
+    scores = _probabilities(model, cases.subset(chosen), config.device, control)
+    if scores is None:
+        return None
     targets = np.array([names.index(cases.classes[cases.targets[index]].name) for index in chosen])
-    return Scored(tuple(cases.cases[i].name for i in chosen), np.array(scores), targets, names, tuple(cases.warnings))
+    return Scored(tuple(cases.cases[i].name for i in chosen), scores, targets, names, tuple(cases.warnings))
 
 
-def _classified(model: LoadedModel, unit: NDArray[np.float32], device: str) -> NDArray[np.float64]:
-    """Return the probability of each class (K,) of one scan (C, D, H, W) in [0, 1]."""
+def _probabilities(
+    model: LoadedModel, cases: ClassifiedCases, device: str, control: Control
+) -> NDArray[np.float64] | None:
+    """Return the probability of each class (N, K) of each case; None when told to stop."""
     import torch
 
+    from genesis3d.data.classified_sampling import ClassifiedSampler
+    from genesis3d.data.labelled import TargetSampling
     from genesis3d.inference.predictor import pick_device
 
+    patch = model.card.patch or cases.volumes[0].geometry.shape
+    sampler = ClassifiedSampler(TargetSampling(patch=patch), cases.volumes, cases.scales, cases.targets)
     place = pick_device(device)
     module = model.module.eval().to(place)
     answers = []
     with torch.inference_mode():
-        for window in _windows(unit, model.card.patch, model.card.network.stride):
-            logits = module(torch.from_numpy(window[None]).to(place))
-            answers.append(logits.float().softmax(1)[0].cpu().numpy())
-    return np.asarray(np.mean(answers, axis=0, dtype=np.float64))
-
-
-def _windows(unit: NDArray[np.float32], patch: Triple | None, stride: int) -> list[NDArray[np.float32]]:
-    size = patch or tuple(unit.shape[1:])
-    size = tuple(max(stride, -(-n // stride) * stride) for n in size)
-    short = [(0, max(0, n - m)) for n, m in zip(size, unit.shape[1:], strict=True)]
-    padded = np.pad(unit, [(0, 0), *short], mode="edge") if any(after for _, after in short) else unit
-    starts = [_starts(m, n) for m, n in zip(padded.shape[1:], size, strict=True)]
-    return [
-        np.ascontiguousarray(padded[(slice(None), *(slice(s, s + n) for s, n in zip(start, size, strict=True)))])
-        for start in product(*starts)
-    ]
-
-
-def _starts(length: int, window: int) -> Sequence[int]:
-    count = -(-length // window)
-    return sorted({round(i * (length - window) / max(1, count - 1)) for i in range(count)})
+        for index in range(len(cases)):
+            if control() == "stop":
+                return None
+            window = torch.from_numpy(sampler.cut(sampler.middle(index))[0][None])
+            answers.append(module(window.to(place)).float().softmax(1)[0].cpu().numpy())
+    return np.stack(answers).astype(np.float64)
 
 
 def _order(name: str) -> tuple[bool, int, str]:

@@ -119,7 +119,7 @@ def _train(
     from genesis3d.training.checkpoint import read_state
     from genesis3d.workflows.finetune_learning import load_cases
     from genesis3d.workflows.finetune_setup import build_finetuning
-    from genesis3d.workflows.finetune_start import built, resolved
+    from genesis3d.workflows.finetune_start import built, resolved, unmirrored
 
     state = read_state(run.resume_path) if run.resume_path.exists() else None
     step = -1 if state is None else int(state["progress"]["step"])
@@ -131,7 +131,7 @@ def _train(
         yield Finished(cancelled=True, result={"step": max(step, 0)})
         return
     processes.same("cases", " ".join(case.key for case in loaded.cases))
-    config = resolved(config, loaded, begun=state is not None)
+    config, side = unmirrored(resolved(config, loaded, begun=state is not None), loaded)
     if processes.main:
         _write_config(run, config)
     task, start = built(config, begun=state is not None)
@@ -141,7 +141,7 @@ def _train(
     yield started("finetune", config, config.network, patch, hardware, max(step, 0), total, processes)
     run.set_status("running", phase="preparing", device=hardware["device"], precision=hardware["precision"])
     training, facts, said = build_finetuning(run, config, loaded, task, hardware, state, start, processes, again)
-    for sentence in said:
+    for sentence in [*([side] if side else []), *said]:
         yield Warned(message=sentence)
     run.set_status("running", phase="training", total=training.progress.total, **facts)
     for event in training.run(lambda: processes.order(control)):

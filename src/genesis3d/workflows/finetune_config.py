@@ -66,12 +66,14 @@ class FinetuneConfig(Config):
     augmentation: AugmentationField = Field(
         default=AUGMENTATIONS["default"], description="what is done to them: none, paper, default, or settings"
     )
-    optimiser: OptimiserSettings = Field(default=OptimiserSettings(lr=1e-3), description="how weights follow gradients")
+    optimiser: OptimiserSettings = Field(
+        default=OptimiserSettings(lr=3e-3, schedule="poly"), description="how weights follow gradients"
+    )
     averaging: AveragingSettings = Field(
         default=AveragingSettings(decay=0.99), description="whether model files hold an average of the weights"
     )
     recovery: RecoverySettings = Field(default=RecoverySettings(), description="what happens when a training has died")
-    batch: int = Field(2, ge=1, le=1024, description="sub-volumes per step")
+    batch: int = Field(4, ge=1, le=1024, description="sub-volumes per step")
     accumulate: int = Field(
         1, ge=1, le=1024, description="micro-batches that a step is computed in, one after another: less memory"
     )
@@ -136,11 +138,11 @@ _CLASSES = FinetuneConfig(
 
 FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
     "default": FinetuneConfig(minutes=30),
-    # To be looked at while it trains: a small network, no self-test, few measurements.
+    # To be looked at while it trains: a small network, small sub-volumes, few measurements.
     "quick": FinetuneConfig(
-        minutes=3, network=_SMALL, precision="32", sampling=TargetSampling(voxels=40_000),
+        minutes=3, network=_SMALL, batch=2, sampling=TargetSampling(voxels=40_000),
         validation=TargetValidation(windows=8, every=100),
-        optimiser=OptimiserSettings(lr=2e-3, warmup=20), averaging=AveragingSettings(decay=0.98),
+        optimiser=OptimiserSettings(lr=3e-3, schedule="poly", warmup=20), averaging=AveragingSettings(decay=0.98),
         keep=KeepSettings(samples_every=500),
     ),
     # One class for a whole sub-volume: all layers, or a line through the features of a frozen encoder.

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from genesis3d.workflows.finetune_config import FinetuneConfig
     from genesis3d.workflows.finetune_learning import TargetCases
 
-__all__ = ["as_the_model", "as_the_run", "built", "resolved"]
+__all__ = ["as_the_model", "as_the_run", "built", "resolved", "unmirrored"]
+
+_LEFT_RIGHT = 2  # the axis W of a canonical scan
 
 
 def as_the_model(config: FinetuneConfig) -> FinetuneConfig:
@@ -98,6 +100,18 @@ def resolved(config: FinetuneConfig, loaded: TargetCases, *, begun: bool) -> Fin
     return config.replaced(data=data, **changes)
 
 
+def unmirrored(config: FinetuneConfig, loaded: TargetCases) -> tuple[FinetuneConfig, str]:
+    """Return ``config`` without mirroring left and right where a class is named after a side, and a sentence then."""
+    from genesis3d.workflows.segment_checks import sided
+
+    axes = config.augmentation.flip_axes
+    if _LEFT_RIGHT not in axes or not sided(loaded.classes):
+        return config, ""
+    kept = tuple(axis for axis in axes if axis != _LEFT_RIGHT)
+    sentence = "left and right are not mirrored in training: a class is named after a side"
+    return config.replaced(augmentation=config.augmentation.replaced(flip_axes=kept)), sentence
+
+
 def built(config: FinetuneConfig, *, begun: bool) -> tuple[nn.Module, Transferred | None]:
     """Return the task with the weights it begins with, and what of them a model gave.
 
@@ -118,7 +132,8 @@ def built(config: FinetuneConfig, *, begun: bool) -> tuple[nn.Module, Transferre
         return task, None
     from genesis3d.networks.transfer import transfer
 
-    return task, transfer(config.model, config.network, module, config.parts)
+    classes = () if config.classifies else config.data.classes
+    return task, transfer(config.model, config.network, module, config.parts, classes)
 
 
 def _network(config: FinetuneConfig, channels: int, classes: int) -> Network:

@@ -57,10 +57,14 @@ class SegmentSettings(Config):
     )
     threads: int | None = Field(None, ge=1, le=256, description="CPU threads; empty: as many as there are cores")
     skip_air: bool = Field(True, description="leave the air around the patient out, in CT and where a scan is empty")
-    largest: bool = Field(False, description="keep only the largest connected part of each class")
-    fill: bool = Field(False, description="fill the holes that a class encloses on all sides")
+    largest: bool = Field(
+        False, title="only the largest part", description="keep only the largest connected part of each class"
+    )
+    fill: bool = Field(False, title="fill holes", description="fill the holes that a class encloses on all sides")
     probabilities: bool = Field(False, description="also give the probability of each class")
-    entropy: bool = Field(False, description="also give the uncertainty: 0 sure, 1 all classes alike")
+    entropy: bool = Field(
+        False, title="uncertainty", description="also give the uncertainty: 0 sure, 1 all classes alike"
+    )
 
     def means(self) -> Means:
         """Return overlap and mirrored axes (letters of d, h, w, or none), the quality's where not set."""

@@ -21,6 +21,7 @@ from genesis3d.workflows.study_config import ArmSettings, SearchSettings, StudyC
 from genesis3d.workflows.study_helpers import Helpers
 from genesis3d.workflows.study_plan import Plan, Run, make_plan
 from genesis3d.workflows.study_runs import Busy, Runner, Stopped, mean_test_dice
+from genesis3d.workflows.study_settings import identity, run_settings
 
 if TYPE_CHECKING:
     from genesis3d.data.targets import LabelledCases
@@ -69,6 +70,7 @@ def study(
         yield Finished(cancelled=True)
         return
     plan = make_plan(config, loaded)
+    _check_arms(config, plan, loaded)
     write_atomic(out / "study.json", json.dumps(config.to_dict(), indent=1).encode() + b"\n")
     yield Started(what="study", total=plan.total, unit="training", detail={"arms": list(config.arms)})
     yield from (Warned(message=sentence) for sentence in loaded.warnings)
@@ -99,6 +101,12 @@ def _loaded(config: StudyConfig, control: Control) -> LabelledCases | None:
     from genesis3d.data.targets import load_targets
 
     return load_targets(config.target, control=control)
+
+
+def _check_arms(config: StudyConfig, plan: Plan, cases: LabelledCases) -> None:
+    """Refuse an arm whose settings or model cannot be, before hours of training of the others."""
+    for run in {run.arm: run for run in plan.runs}.values():
+        identity(config, run, run_settings(config, run, run.rate, cases), cases)
 
 
 def _work(runner: Runner, plan: Plan) -> Iterator[Event]:

@@ -172,9 +172,10 @@ def _step_saving(results: Results, cell: Cell, against: Cell, tolerance: float) 
         )
         for part in (means, draws)
     )
-    # Who never gets there is counted as if there at the end: a saving is then understated.
-    arm, own = (np.where(np.isinf(x), y[-1], x) for x, y in ((second[0], ours), (second[1], theirs)))
-    estimate = float(min(first[1][0], theirs[-1]) - min(first[0][0], ours[-1]))
+    # An arm that never gets there has saved nothing, however short it is.
+    never = float(max(ours[-1], theirs[-1]))
+    arm, own = (np.where(np.isinf(part), never, part) for part in (second[0], second[1]))
+    estimate = float(min(first[1][0], never) - min(first[0][0], never))
     return StepSaving(
         cell.arm, against.arm, cell.count, cell.corruption, float(means[-1, 0] - tolerance),
         _interval(first[0][0], second[0]), _interval(first[1][0], second[1]), percentiles(estimate, own - arm),

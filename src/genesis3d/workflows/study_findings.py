@@ -28,8 +28,8 @@ def findings(results: Results, found: Comparison) -> list[str]:
         nothing = f"{arm}: nothing is gained or lost against {found.reference}; every interval contains zero."
         said += clear or [nothing if known else f"{arm}: no run yet that can be compared with {found.reference}."]
     runs = max((one.runs for one in found.same), default=0)
-    if said and runs < FEW:
-        said.append(f"At most {runs} seeds can be compared: these intervals are rough.")
+    if 0 < runs < FEW:
+        said.append(f"At most {runs} seed{'' if runs == 1 else 's'} can be compared: these intervals are rough.")
     if results.failed:
         said.append(f"{len(results.failed)} runs failed and count nowhere.")
     return said or [f"{found.reference} is the only arm: there is nothing to compare."]
@@ -82,6 +82,10 @@ def _labels(one: LabelSaving) -> str:
 
 
 def _steps(one: StepSaving) -> str:
+    if not math.isfinite(one.arm_steps.estimate):
+        return (
+            f"{one.arm} with {_labels_word(one.count)} never reaches Dice {number(one.target)}; {one.reference} does."
+        )
     kind = "sooner" if one.saved.estimate > 0 else "later"
     return (
         f"{one.arm} with {_labels_word(one.count)} reaches Dice {number(one.target)} {kind} than {one.reference}: "

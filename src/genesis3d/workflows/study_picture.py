@@ -30,7 +30,7 @@ def labels_plot(results: Results, ending: str = ".png") -> bytes:
     axes.set_xscale("log")
     axes.set_xticks(results.counts, [str(count) for count in results.counts])
     axes.minorticks_off()
-    axes.legend(fontsize=8, frameon=False)
+    _legend(axes)
     return picture(figure, ending)
 
 
@@ -45,7 +45,7 @@ def convergence_plot(results: Results, ending: str = ".png") -> bytes:
             found = [(step, _interval(results, Cell(arm, count, clean), step)) for step in results.steps]
             _curve(axes, place, arm, [(float(step), one) for step, one in found if one is not None], band=True)
     panels[0].set_ylabel("Dice on test scans")
-    panels[-1].legend(fontsize=8, frameon=False)
+    _legend(panels[-1])
     return picture(figure, ending)
 
 
@@ -59,8 +59,13 @@ def corruption_plot(results: Results, ending: str = ".png") -> bytes:
             found = [(mm, _interval(results, Cell(arm, count, mm))) for mm in sorted(results.corruptions)]
             _curve(axes, place, arm, [(mm, one) for mm, one in found if one is not None], band=False)
     panels[0].set_ylabel("Dice on test scans")
-    panels[-1].legend(fontsize=8, frameon=False)
+    _legend(panels[-1])
     return picture(figure, ending)
+
+
+def _legend(axes: Axes) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, frameon=False)
 
 
 def _interval(results: Results, cell: Cell, step: int | None = None) -> Interval | None:

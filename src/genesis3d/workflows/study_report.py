@@ -62,10 +62,10 @@ def _page(
 
 
 def _setting(config: StudyConfig, results: Results) -> str:
-    seeds = f"{len(results.seeds)} seeds"
     lines = [
-        f"{len(results.runs)} of {results.planned} runs are in: {len(results.arms)} arms, "
-        f"{', '.join(map(str, results.counts))} labels, {seeds}; tested on {len(results.cases)} cases"
+        f"{len(results.runs)} of {results.planned} runs are in: {_many(len(results.arms), 'arm')}, "
+        f"{', '.join(map(str, results.counts))} labels, {_many(len(results.seeds), 'seed')}; "
+        f"tested on {_many(len(results.cases), 'case')}"
         + (f" in {results.folds} folds" if results.folds > 1 else "")
         + f"; {config.steps} steps a training."
     ]
@@ -75,6 +75,10 @@ def _setting(config: StudyConfig, results: Results) -> str:
             f"\n{len(results.failed)} runs failed: " + "; ".join(f"{k}: {why}" for k, why in results.failed[:5])
         )
     return "\n".join(lines)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _arm(config: StudyConfig, name: str) -> str:

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +45,13 @@ class Stopped(Exception):
 
 @dataclass
 class Runner:
-    """Does the runs of a study in ``folder`` on ``cases``."""
+    """Does the runs of a study in ``folder`` on ``cases``; ``said`` holds what was warned of before."""
 
     config: StudyConfig
     cases: LabelledCases
     folder: Path
     control: Control
+    said: set[str] = field(default_factory=set)
 
     def result(self, run: Run, rate: float | None) -> Result | None:
         """Return the stored result of ``run`` if it was made with these very settings and did not fail."""
@@ -111,7 +112,9 @@ class Runner:
                 write_atomic(work / "curve.json", as_json({"identity": mark, "curve": curve}), durable=False)
             elif isinstance(event, Warned) and _EXPECTED not in event.message:
                 told.append(event.message)
-                yield Warned(message=f"{run.key}: {event.message}")
+                if event.message not in self.said:  # hundreds of runs say the same
+                    yield Warned(message=f"{run.key}: {event.message}")
+                self.said.add(event.message)
             elif isinstance(event, Failed):
                 failed = event.message
             elif isinstance(event, Finished):

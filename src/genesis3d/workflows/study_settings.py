@@ -85,12 +85,14 @@ def identity(config: StudyConfig, run: Run, settings: FinetuneConfig, cases: Lab
     values = settings.to_dict()
     for name in ("data", "model", "device", "threads", "keep"):
         del values[name]
+    target = config.target.to_dict()
+    target = {name: target[name] for name in ("classes", "unlabelled", "ignore", "intensity", "spacing", "channels")}
     named = {
         side: [[cases.cases[i].name, list(cases.volumes[i].data.shape)] for i in getattr(run, side)]
         for side in ("training", "held_out", "test")
     }
     found = {
-        "run": run.key, "finetune": values, "model": _weights(settings.model), "cases": named,
+        "run": run.key, "finetune": values, "target": target, "model": _weights(settings.model), "cases": named,
         "classes": [one.to_dict() for one in cases.classes], "corruption": run.corruption, "tested": config.tested,
         "segment": config.segment, "distances": config.distances, "measure_every": config.measure_every,
     }  # fmt: skip

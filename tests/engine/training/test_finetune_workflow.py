@@ -355,3 +355,17 @@ def test_presets_are_valid_and_named() -> None:
     assert {"default", "quick"} <= set(FINETUNE_PRESETS)
     for name in FINETUNE_PRESETS:
         assert FinetuneConfig.parse(finetune_preset(name).to_dict()) == finetune_preset(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_side"),
+    [("left kidney", True), ("kidney_R", True), ("Right lung", True), ("liver", False), ("bright", False)],
+)
+def test_left_and_right_are_not_mirrored_where_classes_are_named_after_sides(name: str, is_side: bool) -> None:
+    from genesis3d.labels import LabelClass
+    from genesis3d.workflows.finetune_start import unmirrored
+
+    loaded = cases(0, classes=[LabelClass(value=3, name=name), LabelClass(value=7, name="other")])
+    made, sentence = unmirrored(config(), loaded)
+    assert (2 not in made.augmentation.flip_axes) == is_side
+    assert bool(sentence) == is_side

@@ -29,8 +29,8 @@ def body_box(volume: Volume, margin: float = 10.0, share: float = 1.0) -> tuple[
     """Return first voxel and shape (D, H, W) of the box around the body, widened by ``margin`` mm inside the scan.
 
     CT in HU: the largest connected part above -500 HU.  Anything else: the largest connected part above a tenth of
-    the range from the 0.5th to the 99.5th percentile.  With a ``share`` below 1 parts of at least this share of the largest
-    one count too, such as a second leg.  Channels beyond the first are not looked at.  A scan in which
+    the range from the 0.5th to the 99.5th percentile.  With a ``share`` below 1, parts of at least this share of the
+    largest count too, such as a second leg.  Channels beyond the first are not looked at.  A scan in which
     nothing is found keeps its whole grid.
     """
     geometry = volume.geometry
