@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ class Device:
 
 CPU_ONLY = (Device("cpu", "CPU"),)
 _KNOWN: list[Device] = []
+_ASKING = threading.Lock()
 
 
 def known_devices() -> list[Device]:
@@ -43,13 +45,18 @@ def known_devices() -> list[Device]:
 
 
 def probe(control: Control) -> Iterator[tuple[Device, ...]]:
-    """Yield the devices, once; a torch that does not start means the CPU alone."""
-    if not _KNOWN:
-        try:
-            answer = subprocess.run(
-                [sys.executable, "-c", _QUESTION], capture_output=True, text=True, timeout=120, check=True
-            )
-            _KNOWN.extend(Device(**item) for item in json.loads(answer.stdout.splitlines()[-1]))
-        except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-            _KNOWN.extend(CPU_ONLY)
+    """Yield the devices, once; a torch that does not start means the CPU alone.  Docks that ask together ask once."""
+    with _ASKING:
+        if not _KNOWN:
+            _KNOWN.extend(_asked())
     yield tuple(_KNOWN)
+
+
+def _asked() -> tuple[Device, ...]:
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", _QUESTION], capture_output=True, text=True, timeout=120, check=True
+        )
+        return tuple(Device(**item) for item in json.loads(answer.stdout.splitlines()[-1]))
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return CPU_ONLY

@@ -34,7 +34,7 @@ def name_structures(layer: Labels, classes: Iterable[LabelClass]) -> None:
     """Keep ``classes`` with ``layer``; the name is then shown under the cursor."""
     kept = sorted(classes, key=lambda one: one.value)
     layer.metadata[KEY] = [one.to_dict() for one in kept]
-    layer.features = {"index": [one.value for one in kept], "name": [one.name for one in kept]}
+    layer.features = {"index": [0, *(one.value for one in kept)], "name": ["", *(one.name for one in kept)]}
 
 
 def _of_features(layer: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Sub-volumes to classify, healthy or opacified: of the thorax phantom, and of real lungs with opacities put in.
+"""Sub-volumes to classify, healthy or opacified: of phantoms, and of real lungs with opacities put in.
 
 python science/classification.py CHEST OUT
 
@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from chest_targets import cut, lungs_alone
 from common import run_command
 from opacities import LOW, SPAN, depth_in, lungs_of, unit, with_opacities
 
 from genesis3d.data.phantoms import thorax, thorax_with_opacity
 from genesis3d.files import write_atomic
+from genesis3d.io.itk_filters.lungs import lung_mask
 from genesis3d.io.read import read_volume
 from genesis3d.io.write import write_volume
 from genesis3d.rng import Address
@@ -51,7 +53,12 @@ def phantom(seed: int) -> Pair:
     """Return a thorax phantom without and with ground glass."""
     shape, spacing = (48, 160, 160), (6.0, 2.4, 2.4)
     sick, labels = thorax_with_opacity(shape, spacing, seed)
-    return Pair(f"phantom-{seed}", thorax(shape, spacing, seed), sick, labels.data[0] > 0)
+    healthy = thorax(shape, spacing, seed)
+    lungs = lung_mask(healthy).mask
+    inside = lungs.with_data((labels.data > 0).astype(np.uint8))
+    alone = [lungs_alone(volume, lungs) for volume in (healthy, sick)]
+    alone = [volume.with_data(volume.data.round().astype(np.int16)) for volume in alone]
+    return Pair(f"phantom-{seed}", *alone, cut(inside, lungs).data[0] > 0)
 
 
 def real(path: Path, seed: int) -> Pair:

@@ -13,24 +13,23 @@ if TYPE_CHECKING:
 
     from genesis3d.labels import LabelClass
 
-__all__ = ["class_colours", "label_colours", "one_sided"]
+__all__ = ["coloured", "label_colours", "one_sided"]
 
 # told apart by people who confuse red and green too; yellow last: on bright bone it is lost
 PALETTE = ("#3fa7f5", "#f58a3c", "#4fc98a", "#d678d8", "#e8505b", "#8c7bf0", "#22c7c7", "#b98a5a", "#f0a3bd", "#e6d34c")
-UNKNOWN = "#b0b0b0"  # a value that the model does not know, painted by hand
 
 
-def class_colours(classes: Sequence[LabelClass]) -> dict[int, str]:
-    """Return ``#rrggbb`` by value of every class but the background, its own or one of a palette."""
+def coloured(classes: Sequence[LabelClass]) -> list[LabelClass]:
+    """Return ``classes`` without the background, each with a colour: its own or one of a palette."""
     shown = [each for each in classes if each.value]
-    return {each.value: each.colour or PALETTE[i % len(PALETTE)] for i, each in enumerate(shown)}
+    return [each.replaced(colour=each.colour or PALETTE[i % len(PALETTE)]) for i, each in enumerate(shown)]
 
 
 def label_colours(classes: Sequence[LabelClass]) -> DirectLabelColormap:
-    """Return the colours of ``classes`` for a labels layer; 0 is clear, other values are grey."""
-    from napari.utils.colormaps import DirectLabelColormap
+    """Return the colours of ``classes`` (at least one besides the background) for a labels layer that is there."""
+    from napari_genesis.segmentations import described
 
-    return DirectLabelColormap(color_dict={0: "transparent", None: UNKNOWN} | class_colours(classes))
+    return described(coloured(classes), {})["colormap"]
 
 
 def one_sided(name: str) -> Colormap:

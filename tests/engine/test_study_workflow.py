@@ -13,8 +13,8 @@ import pytest
 
 from genesis3d.data.cases import Case
 from genesis3d.data.targets import LabelledCases
-from genesis3d.errors import ConfigError
-from genesis3d.events import Event, Finished, Saved, Stepped
+from genesis3d.errors import ConfigError, ModelError
+from genesis3d.events import Event, Failed, Finished, Saved, Stepped, Warned
 from genesis3d.intensity import Scale, Window
 from genesis3d.labels import LabelClass
 from genesis3d.rng import Address
@@ -196,6 +196,26 @@ def test_each_arm_gets_the_rate_that_is_best_on_validation_cases(tmp_path: Path)
     assert "2 trials" in (tmp_path / "report.md").read_text()
 
 
+def test_a_training_that_fails_is_counted_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from genesis3d.workflows import finetune
+
+    real = finetune.finetune
+
+    def failing(config: Any, place: Path, **rest: Any) -> Iterator[Event]:
+        bad = config.optimiser.lr > 1 or (config.seed == 1 and "trials" not in str(place))
+        return iter([Failed(message="it died")]) if bad else real(config, place, **rest)
+
+    monkeypatch.setattr(finetune, "finetune", failing)
+    config = settings(arms={"scratch": {}}, counts=[1], seeds=[0, 1], rates=[0.01, 5.0], measure_every=None)
+    events = run(config, tmp_path)
+    assert isinstance(events[-1], Finished)
+    assert events[-1].result["trainings"] == 1
+    assert json.loads((tmp_path / "runs/scratch/n1_f0_s0.json").read_text())["rate"] == 0.01
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["failed"] == {"runs/scratch/n1_f0_s1": "it died"}
+    assert any(isinstance(event, Warned) and event.message.endswith("failed: it died") for event in events)
+
+
 def test_corrupted_labels_are_trained_on_but_never_tested_on(tmp_path: Path) -> None:
     config = settings(arms={"scratch": {}}, counts=[1], seeds=[0], corruptions=[0.0, -1.0], measure_every=None)
     events = run(config, tmp_path)
@@ -249,6 +269,10 @@ def test_what_cannot_be_a_study_is_one_sentence(tmp_path: Path) -> None:
     for changes, sentence in refused:
         with pytest.raises(ConfigError, match=sentence):
             settings(**changes)
+    with pytest.raises(ConfigError, match="arm msra: batch"):
+        run(settings(arms={"scratch": {}, "msra": {"settings": {"batch": 0}}}), tmp_path)
+    with pytest.raises(ModelError, match="nowhere"):
+        run(settings(arms={"scratch": {}, "other": {"model": "nowhere"}}), tmp_path)
     with pytest.raises(ConfigError, match="at most the 4 cases"):
         run(settings(counts=[5]), tmp_path)
     with pytest.raises(ConfigError, match=r"search\.counts"):

@@ -90,6 +90,7 @@ def test_a_scan_is_segmented_in_one_click(dock: SegmentDock, viewer: Any, qtbot:
     np.testing.assert_allclose(labels.translate, viewer.layers["body"].translate)
     np.testing.assert_allclose(labels.get_color(3)[:3], [0x3F / 255, 0xA7 / 255, 0xF5 / 255], atol=1e-3)
     assert labels.get_color(7)[3] == 1
+    assert [each["name"] for each in labels.metadata["structures"]] == ["organ", "bone"]
     place = labels.data_to_world((5, 9, 9))
     assert "name: organ" in str(labels.get_status(place, world=True))
     assert dock.panel.table.rowCount() == 2

@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
+from napari_genesis import devices
 from napari_genesis.widgets.workbench import DOCKS, SAMPLES, WorkbenchDock, open_docks
 
 MANIFEST = Path(__file__).resolve().parents[2] / "napari_genesis" / "napari.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices are known already, so that no test starts a process to ask torch."""
+    monkeypatch.setattr(devices, "_KNOWN", [devices.Device("cpu", "CPU")])
 
 
 def test_names_are_those_of_the_manifest() -> None:

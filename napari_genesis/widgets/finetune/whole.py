@@ -83,7 +83,8 @@ class WholePrediction(QObject):
         volume, classes = volume_from_layer(scan), read_card(model).classes
         empty = volume.with_data(np.zeros(volume.geometry.shape, np.uint16), unit=None, notes=())
         layer = self._layer_for(_name(model), empty, scan)
-        layer.colormap = label_colours(classes)
+        if any(one.value for one in classes):
+            layer.colormap = label_colours(classes)
         name_structures(layer, (one for one in classes if one.value))
         self._layer, self._canvas = ref(layer), Canvas(empty.data[0])
         self._job = ThreadJob(predicting(volume, model, self._canvas), name="predict")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_genesis.layers import add_volume, volume_from_layer
-from napari_genesis.widgets.colours import label_colours, one_sided
+from napari_genesis.segmentations import described
+from napari_genesis.widgets.colours import coloured, one_sided
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -143,12 +144,12 @@ class SegmentLayers:
         if self._labels is not None:
             self.viewer.layers.append(self._labels)
             return
-        known = [each for each in self.classes if each.value]
-        layer = add_volume(
-            self.viewer, self.volume, like, kind="labels", name=self._name("segmentation"), opacity=0.6,
-            colormap=label_colours(self.classes),
-            features={"index": [each.value for each in known], "name": [each.name for each in known]},
-        )  # fmt: skip
+        known = coloured(self.classes)
+        options = described(known, {})
+        further = options.pop("metadata", {})
+        options |= {"name": self._name("segmentation"), "opacity": 0.6}
+        layer = add_volume(self.viewer, self.volume, like, kind="labels", **options)
+        layer.metadata.update(further)
         if known:
             layer.selected_label = known[0].value
         layer.editable = False  # a stroke would be painted over

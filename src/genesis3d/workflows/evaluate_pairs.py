@@ -58,13 +58,17 @@ def label_pairs(predictions: str | Path, references: str | Path) -> tuple[list[L
             said.append(f"{name}: no prediction is called so; the case counts nowhere")
         else:
             pairs.append(LabelPair(name, ours[found], reference))
-    used = {pair.prediction for pair in pairs}
-    said += [f"{name}: a prediction without a reference is passed over" for name in ours if ours[name] not in used]
+    said += [f"{name}: a prediction without a reference is passed over" for name in _spare(ours, pairs)]
     if not pairs:
         raise ScanError(
             f"{first}: expected predictions called as the references ({_some(theirs)}), got {_some(ours) or 'none'}"
         )
     return pairs, said
+
+
+def _spare(ours: dict[str, Path], pairs: list[LabelPair]) -> list[str]:
+    used = {pair.prediction for pair in pairs}
+    return [name for name, path in ours.items() if path not in used]
 
 
 def _files(folder: Path) -> dict[str, Path]:

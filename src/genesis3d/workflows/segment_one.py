@@ -89,11 +89,9 @@ def segment_volume(
     ----------
     volume : the scan, as read or canonical
     inside : (D, H, W) on its canonical grid: voxels to segment, the others stay background; None: all
-    focus : voxel of the canonical grid that is looked at, to be known first
-    look_along : axis (0 to 2) of the canonical grid that the slice looked at is normal to
+    focus, look_along : voxel of the canonical grid that is looked at, to be known first, and along which axis (0 to 2)
     canvas : where labels appear as soon as something is known of them
-    out_store : a new folder that becomes a Zarr group of labels and probabilities, which then take no memory: the
-        volumes returned read from it
+    out_store : new folder, to become a Zarr group of labels and probabilities; the volumes returned then read from it
     control : asked between two windows
 
     Raises

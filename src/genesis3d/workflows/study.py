@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from genesis3d.workflows.study_config import ArmSettings, SearchSettings, StudyC
 from genesis3d.workflows.study_helpers import Helpers
 from genesis3d.workflows.study_plan import Plan, Run, make_plan
 from genesis3d.workflows.study_runs import Busy, Runner, Stopped, mean_test_dice
+from genesis3d.workflows.study_settings import identity, run_settings
 
 if TYPE_CHECKING:
     from genesis3d.data.targets import LabelledCases
@@ -39,48 +39,48 @@ def study(
     train: bool = True,
     cases: LabelledCases | None = None,
 ) -> Iterator[Event]:
-    """Do the runs of a study that are missing in ``out_dir``, then write its report.
+    """Do the runs of a study that are missing in ``out_dir`` (a step is a run), then write its report.
 
     Parameters
     ----------
     config : what is compared; runs of other settings that lie in ``out_dir`` are left out of the report
-    out_dir : folder of the study; begun there, it goes on: finished runs are not repeated, and one that was killed goes
-        on from its last saved state
-    jobs : processes that work at the same time; the same command on another machine with the same folder helps, too
+    out_dir : folder of the study; begun there, it goes on, also within a run that was killed
+    jobs : processes that work at the same time
     train : False: only the report, of what is there
     cases : in place of ``config.target``'s (not with several jobs)
-
-    Yields
-    ------
-    Event
-        A step is a run; after all of them (or when stopped: of what is there) the report's files are saved.
 
     Raises
     ------
     ConfigError, ScanError, ModelError
-        When the study cannot be made: one sentence.
+        When the study cannot be made.
     """
-    out = prepared_folder(str(out_dir))
-    assert out is not None
     if cases is not None and jobs > 1:
         raise ConfigError(f"jobs: expected 1 with cases in memory, got {jobs}")
+    out = Path(out_dir)
+    prepared_folder(str(out))
     loaded = _loaded(config, control) if cases is None else cases
     if loaded is None:
         yield Finished(cancelled=True)
         return
-    plan = make_plan(config, loaded)
-    write_atomic(out / "study.json", json.dumps(config.to_dict(), indent=1).encode() + b"\n")
+    plan = _planned(config, loaded, out)
     yield Started(what="study", total=plan.total, unit="training", detail={"arms": list(config.arms)})
     yield from (Warned(message=sentence) for sentence in loaded.warnings)
-    stopped = False
+    runner, stopped = Runner(config, loaded, out, control), False
     if train:
-        with ExitStack() as held:
-            held.enter_context(Helpers(config, out, jobs - 1))
-            try:
-                yield from _work(Runner(config, loaded, out, control), plan)
-            except Stopped:
-                stopped = True
-    yield from _reported(config, Runner(config, loaded, out, control), plan, out, stopped)
+        try:
+            with Helpers(config, out, jobs - 1):
+                yield from _work(runner, plan)
+        except Stopped:
+            stopped = True
+    yield from _reported(config, runner, plan, out, stopped)
+
+
+def _planned(config: StudyConfig, cases: LabelledCases, out: Path) -> Plan:
+    """Return the runs of the study, every arm's settings checked, and write its settings."""
+    plan = make_plan(config, cases)
+    _check_arms(config, plan, cases)
+    write_atomic(out / "study.json", json.dumps(config.to_dict(), indent=1).encode() + b"\n")
+    return plan
 
 
 def helped(config: StudyConfig, out: Path, control: Control) -> None:
@@ -99,6 +99,12 @@ def _loaded(config: StudyConfig, control: Control) -> LabelledCases | None:
     from genesis3d.data.targets import load_targets
 
     return load_targets(config.target, control=control)
+
+
+def _check_arms(config: StudyConfig, plan: Plan, cases: LabelledCases) -> None:
+    """Refuse an arm whose settings or model cannot be, before hours of training of the others."""
+    for run in {run.arm: run for run in plan.runs}.values():
+        identity(config, run, run_settings(config, run, run.rate, cases), cases)
 
 
 def _work(runner: Runner, plan: Plan) -> Iterator[Event]:

@@ -110,9 +110,10 @@ def collect(runner: Runner, plan: Plan) -> Results:
     trials: dict[str, dict[str, Any]] = {}
     for run in plan.runs:
         tried = plan.trials.get(run, ())
-        found_trials = [runner.result(trial, trial.rate) for trial in tried]
-        trials |= {one["key"]: one for one in found_trials if one is not None}
-        found = None if None in found_trials else runner.result(run, runner.best_rate(tried) if tried else run.rate)
+        done = {trial.key: runner.result(trial, trial.rate) for trial in tried}
+        trials |= {key: one for key, one in done.items() if one is not None}
+        waiting = any(done[trial.key] is None and not runner.failure(trial) for trial in tried)
+        found = None if waiting else runner.result(run, runner.best_rate(tried) if tried else run.rate)
         if found is not None:
             runs.append(found)
         elif runner.failure(run):
