@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from genesis3d.config import Config
+from genesis3d.data.places import places_of
 from genesis3d.data.sampling import Location
 from genesis3d.errors import ConfigError
 from genesis3d.labels import BACKGROUND, IGNORE
-from genesis3d.rng import Address
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genesis3d.intensity import Scale
+    from genesis3d.rng import Address
     from genesis3d.volume import Volume
 
 __all__ = ["LabelledSampler", "TargetSampling", "fitting_patch"]
 
 Triple = tuple[int, int, int]
-# Voxels of a class (and of the labelled whole) that a case keeps as places to draw around.
-_KEPT = 20_000
 _LEAST = 16
 
 
@@ -73,15 +71,6 @@ def fitting_patch(shape: Sequence[float], spacing: Sequence[float], voxels: int,
     return size[0], size[1], size[2]
 
 
-@dataclass(frozen=True, eq=False)
-class _Places:
-    """Where one case may be drawn from: flat indices of some voxels of each class, and of the labelled whole."""
-
-    of_class: dict[int, NDArray[np.int64]]
-    labelled: NDArray[np.int64] | None  # None: every voxel is labelled
-    foreground: NDArray[np.int64]
-
-
 class LabelledSampler:
     """Draws sub-volumes and their labels by address.
 
@@ -118,8 +107,8 @@ class LabelledSampler:
         self.config, self.patch = config, config.patch
         self.volumes, self.scales, self.labels = list(volumes), list(scales), list(labels)
         self.warnings: list[str] = []
-        self._places = [_places(label.data[0], index) for index, label in enumerate(labels)]
-        self._cases = [i for i, places in enumerate(self._places) if _any(places)]
+        self._places = [places_of(label.data[0], index) for index, label in enumerate(labels)]
+        self._cases = [i for i, places in enumerate(self._places) if places.any]
         if not self._cases:
             raise ConfigError("labels: expected at least one labelled voxel to train on, got none")
         self.classes = sorted({k for places in self._places for k in places.of_class})
@@ -269,28 +258,6 @@ def _check(volumes: Sequence[Volume], scales: Sequence[Scale], labels: Sequence[
             raise ConfigError(
                 f"{volume.name}: expected labels on the scan's grid {volume.geometry.shape}, got {label.geometry.shape}"
             )
-
-
-def _places(labels: NDArray[np.uint8], case: int) -> _Places:
-    flat = labels.reshape(-1)
-    inside = np.flatnonzero((flat != BACKGROUND) & (flat != IGNORE))
-    values = flat[inside]
-    of_class = {int(k): _some(inside[values == k], case, int(k)) for k in np.unique(values)}
-    partly = bool((flat == IGNORE).any())
-    labelled = _some(np.flatnonzero(flat != IGNORE), case, IGNORE) if partly else None
-    return _Places(of_class, labelled, _some(inside, case, BACKGROUND))
-
-
-def _some(indices: NDArray[np.int64], case: int, what: int) -> NDArray[np.int64]:
-    """Return at most ``_KEPT`` of ``indices``, by a draw that is the same for the same labels."""
-    if indices.size <= _KEPT:
-        return indices
-    draw = (Address(0, case, what) / "places").generator()
-    return indices[np.sort(draw.integers(indices.size, size=_KEPT))]
-
-
-def _any(places: _Places) -> bool:
-    return places.labelled is None or places.labelled.size > 0
 
 
 def _side_by_side(n: int, size: int) -> list[int]:
