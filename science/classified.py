@@ -85,9 +85,9 @@ def page(result: Record) -> str:
         "Lungs alone, in boxes of 16 x 48 x 48 voxels of 6 x 2 x 2 mm (the phantom's 6 x 2.4 x 2.4), each place once "
         "healthy and once opacified (`science/classification.py`); three folds by patient, 100 steps of 8 boxes, an "
         "encoder of width 8. *Linear probe*: the encoder of `science/opacity_pretraining.py` stays as it is (300 "
-        "steps); *fine-tuned*: all of it is trained; *scratch*: random weights. That pre-training saw the same public scans "
-        "without labels, with other opacities of the same make; it never saw the phantom. Intervals: 95 %, bootstrap "
-        "over boxes, which are not independent within a patient.",
+        "steps); *fine-tuned*: all of it is trained; *scratch*: random weights. That pre-training saw the same public "
+        "scans without labels, with other opacities of the same make; it never saw the phantom. Intervals: 95 %, "
+        "bootstrap over boxes, which are not independent within a patient.",
         "",
         "```",
         "python science/classification.py CHEST TABLES && python science/classified.py TABLES --model MODEL",
