@@ -55,7 +55,8 @@ def scores_of(config: FinetuneConfig, table: Path, run: Path) -> list[Record]:
         data = config.classified.replaced(table=str(table), split=split)
         place = run / f"fold-{fold}"
         if RunDir(place).state() != "finished":
-            result_of(finetune(config.replaced(classified=data), place))
+            begun = RunDir(place).begun()
+            result_of(finetune(None if begun else config.replaced(classified=data), place, resume=begun))
         judged = EvaluateClassificationConfig(
             model=str(place / "checkpoints" / "last.safetensors"), data=data, part="held_out", device="cpu",
             out_dir=str(place / "evaluation"),

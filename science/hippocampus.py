@@ -55,14 +55,17 @@ def result_of(events: Iterator[Event], every: int = 100) -> Record:
     """Return the result of a workflow, with a line now and then; a failure is an error."""
     from genesis3d.cli.progress import plain_line
 
+    result: Record | None = None
     for event in events:
         if isinstance(event, Failed):
             raise RunError(event.message)
         if isinstance(event, Finished):
-            return dict(event.result)
-        if (event.kind != "stepped" or event.step % every == 0) and (line := plain_line(event)):
+            result = dict(event.result)
+        elif (event.kind != "stepped" or event.step % every == 0) and (line := plain_line(event)):
             print(line, flush=True)
-    raise RunError("a workflow ended without its result")
+    if result is None:
+        raise RunError("a workflow ended without its result")
+    return result
 
 
 def trained(run: Path, config: FinetuneConfig) -> Record:
