@@ -27,9 +27,9 @@ SIZES = {"S": FINETUNE_PRESETS["quick"].network, "M": FINETUNE_PRESETS["default"
 MODEL, SCRATCH = "model", "scratch"
 BEGINNINGS = {MODEL: "a model", SCRATCH: "nothing: random weights (small)"}
 # What the dock shows by other means; a training from the dock is one process, and its scan keeps its own grid.
-ELSEWHERE = {"schema_version", "classified", "model", "network", "task.name", "steps", "minutes", "device", "precision", "strategy",
-             "data.images", "data.labels", "data.dataset", "data.classes", "data.unlabelled", "data.spacing",
-             "data.channels", "data.label_suffix"}  # fmt: skip
+ELSEWHERE = {"schema_version", "classified", "model", "network", "task.name", "steps", "minutes", "device", "precision",
+             "strategy", "data.images", "data.labels", "data.dataset", "data.classes", "data.unlabelled",
+             "data.spacing", "data.channels", "data.label_suffix"}  # fmt: skip
 
 
 class FinetuneSettings(QObject):
