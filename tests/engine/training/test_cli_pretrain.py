@@ -165,8 +165,8 @@ def test_a_terminated_and_a_killed_training_resume_to_what_would_have_been(
     tmp_path: Path, scans: Path, settings: Path
 ) -> None:
     """SIGTERM saves; SIGKILL loses the steps since the last save, which are repeated exactly."""
-    options = [scans, "--config", settings, "--steps", 60, "--set", "validation.every=30", "--json"]
-    options += ["--set", "keep.seconds=0.05", "--set", "keep.every=100", "--set", "keep.samples_every=100"]
+    options = [scans, "--config", settings, "--steps", 240, "--set", "validation.every=120", "--json"]
+    options += ["--set", "keep.seconds=0.05", "--set", "keep.every=1000", "--set", "keep.samples_every=1000"]
     whole, run = RunDir(tmp_path / "whole"), RunDir(tmp_path / "run")
     assert call(*options, "--run-dir", whole.path)[0] == 0
 
@@ -187,7 +187,7 @@ def test_a_terminated_and_a_killed_training_resume_to_what_would_have_been(
         child.kill()
     assert run.state() == "killed"
     saved = read_state(run.resume_path)["progress"]["step"]
-    assert stopped_at < saved <= 60
+    assert stopped_at < saved <= 240
 
     assert call("--run-dir", run.path, "--resume")[0] == 0
     assert run.state() == "finished"
@@ -195,8 +195,8 @@ def test_a_terminated_and_a_killed_training_resume_to_what_would_have_been(
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
     assert run.metrics.curve("loss") == whole.metrics.curve("loss")
     assert run.metrics.curve("validation_loss") == whole.metrics.curve("validation_loss")
-    assert [event.step for event in run.events() if isinstance(event, Stepped)] == list(range(1, 61))
-    assert json.loads(run.report_path.read_text())["step"] == 60
+    assert [event.step for event in run.events() if isinstance(event, Stepped)] == list(range(1, 241))
+    assert json.loads(run.report_path.read_text())["step"] == 240
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
