@@ -108,8 +108,8 @@ def page(result: Record) -> str:
     lines += [
         "",
         "Both classes are told apart by every way. The probe is the weakest: the mean over space of the deepest "
-        "features of a network that restores changes little with an opacity (its threshold of 0.5 is reached late), and a "
-        "pre-trained start gains nothing over scratch here, where 100 labelled boxes and more are at hand.",
+        "features of a network that restores changes little with an opacity (its threshold of 0.5 is reached late), "
+        "and a pre-trained start gains nothing over scratch here, where 100 labelled boxes and more are at hand.",
     ]
     return "\n".join([*lines, "", "All numbers: `science/results/classification.json`.", ""])
 
