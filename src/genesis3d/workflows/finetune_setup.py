@@ -135,7 +135,8 @@ def _kept_version(training: Training) -> str:
     )
     if training.processes.main:
         note_figures(run, entry["version"], figures)
-    progress.best, progress.best_step = training.goal(figures), entry["step"]
+    # The round has a best of its own: a few held-out slices shall not decide that corrections changed nothing.
+    progress.best, progress.best_step = None, None
     return (
         f"version {entry['version']} of step {entry['step']} is kept: {_figure(figures)} on the labels as they are "
         "now; the training goes on from where it stood"
