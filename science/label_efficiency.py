@@ -37,12 +37,22 @@ def section(name: str, folder: Path, docs: Path) -> str:
     return "\n".join([lines[0], "", f"`science/studies/{name}.yaml`", *lines[1:], ""])
 
 
+def introduction() -> str:
+    """Return what stands before the reports, with the figures of science/third_of_steps.py put in."""
+    text = INTRODUCTION.read_text(encoding="utf-8").rstrip()
+    found = json.loads((RESULTS / "covid-lesions-third.json").read_text(encoding="utf-8"))
+    for mark, name in (("THIRD_END", "at its end"), ("THIRD_SAME", "at the same step")):
+        one = found[name]
+        text = text.replace(mark, f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]")
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", type=Path, help="folder of the studies' folders")
     parser.add_argument("--docs", type=Path, default=DOCS)
     given = parser.parse_args()
-    parts = [INTRODUCTION.read_text(encoding="utf-8").rstrip(), ""]
+    parts = [introduction(), ""]
     for config in sorted((ROOT / "science" / "studies").glob("*.yaml")):
         folder = given.studies / config.stem
         if not (folder / "report.json").is_file():
