@@ -56,7 +56,7 @@ tests: $(VENV)/.ready
 	$(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) engine-tests plugin-tests
 
 engine-tests: $(VENV)/.ready
-	GENESIS_NO_QT=1 $(BIN)/python -m pytest tests/engine tests/golden -p no:napari -p no:npe2 -p no:pytest-qt $(PYTEST_ARGS)
+	GENESIS_NO_QT=1 $(BIN)/python -m pytest tests/engine tests/golden tests/science -p no:napari -p no:npe2 -p no:pytest-qt $(PYTEST_ARGS)
 
 plugin-tests: $(VENV)/.ready
 	$(HEADLESS) $(BIN)/python -m pytest tests/plugin tests/packaging $(PYTEST_ARGS)
