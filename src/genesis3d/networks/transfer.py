@@ -107,16 +107,19 @@ def transfer(
     module.load_state_dict(state, strict=False)
     digest = sha256(found.path.read_bytes()).hexdigest()
     title = found.card.title or found.path.stem
-    share = sum(value.numel() for value in state.values()) / sum(value.numel() for value in ours.values())
-    share = int(1000 * share) / 1000  # 100 % means all
-    said = [
-        f"{len(state)} of {len(ours)} weights ({share:.1%} of their values: {_IN_WORDS[parts]}) are those of {title}"
-    ]
+    said = [f"{_matched(state, ours, parts)} are those of {title}"]
     if theirs.in_channels != network.in_channels:
         said.append(f"its first convolution is repeated from {theirs.in_channels} to {network.in_channels} channel(s)")
     if parts != "all":
         said.append("the head is new" if parts == "encoder_decoder" or not network.parts.decoder else "the rest is new")
     return Transferred(found.card, f"{title} (SHA-256 {digest})", "; ".join(said) + ".", tuple(state))
+
+
+def _matched(state: dict[str, Tensor], ours: dict[str, Tensor], parts: TransferredParts) -> str:
+    """Return in words how many weights, and which share of their values, of ``ours`` are in ``state``."""
+    share = sum(value.numel() for value in state.values()) / sum(value.numel() for value in ours.values())
+    share = int(1000 * share) / 1000  # 100 % means all
+    return f"{len(state)} of {len(ours)} weights ({share:.1%} of their values: {_IN_WORDS[parts]})"
 
 
 def repeated(weight: Tensor, channels: int) -> Tensor:
