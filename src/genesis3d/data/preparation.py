@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from genesis3d.config import Config
+from genesis3d.data.checks import checked_channels, checked_spacing
 from genesis3d.data.shards import ATTRIBUTE, LEVELS, encode, shard_name
 from genesis3d.data.store import StoredCase
 from genesis3d.errors import GenesisError, ScanError
@@ -52,16 +53,12 @@ class PreparationSettings(Config):
     @field_validator("spacing")
     @classmethod
     def _spacing(cls, value: Vector | None) -> Vector | None:
-        if value is not None and any(not 0.05 <= s <= 50 for s in value):
-            raise ValueError("expected three spacings (z, y, x) from 0.05 to 50 mm")
-        return value
+        return checked_spacing(value)
 
     @field_validator("channels")
     @classmethod
     def _channels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value) or any(not suffix for suffix in value):
-            raise ValueError("expected different, non-empty ends of names")
-        return value
+        return checked_channels(value)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from genesis3d.config import Config
+from genesis3d.data.checks import checked_channels, checked_spacing
 from genesis3d.data.splits import SplitSettings
 from genesis3d.data.targets_found import Found, TargetCase, find_targets
 from genesis3d.errors import GenesisError, ScanError
@@ -82,16 +83,12 @@ class TargetData(Config):
     @field_validator("spacing")
     @classmethod
     def _spacing(cls, value: Vector | None) -> Vector | None:
-        if value is not None and any(not 0.05 <= s <= 50 for s in value):
-            raise ValueError("expected three spacings (z, y, x) from 0.05 to 50 mm")
-        return value
+        return checked_spacing(value)
 
     @field_validator("channels")
     @classmethod
     def _channels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value) or any(not suffix for suffix in value):
-            raise ValueError("expected different, non-empty ends of names")
-        return value
+        return checked_channels(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> TargetData:
