@@ -42,6 +42,9 @@ class UNet3d(Network):
     norm_eps: Epsilon = Field(
         "torch", description="what a normalisation adds to the variance: torch 1e-5, keras 1e-3 (the Keras weights)"
     )
+    flat: int = Field(
+        0, ge=0, le=2, description="first levels that keep thick slices apart: convolutions 1x3x3, pooling 1x2x2"
+    )
 
     @property
     def stride(self) -> int:
@@ -75,20 +78,21 @@ class UNet3d(Network):
 
     def parameters(self) -> int:
         """Return the number of trainable parameters: 19,073,665 for the published network."""
-        up = [self.width << i for i in (4, 3, 2)]
         total = self.encoder_parameters()
-        total += self._convolutions([pair for n in up for pair in ((n + n // 2, n // 2), (n // 2, n // 2))])
-        if self.decoder == "transpose":
-            total += sum(8 * n * n + n for n in up)
+        for level in (2, 1, 0):
+            n = self.width << (level + 2)
+            total += self._convolutions([(n + n // 2, n // 2), (n // 2, n // 2)], level)
+            if self.decoder == "transpose":
+                total += (4 if level < self.flat else 8) * n * n + n
         return total + 2 * self.width * self.out_channels + self.out_channels
 
     def encoder_parameters(self) -> int:
         """Return the number of trainable parameters of the four levels down."""
-        return self._convolutions([pair for a, b, c in self.levels() for pair in ((a, b), (b, c))])
+        return sum(self._convolutions([(a, b), (b, c)], level) for level, (a, b, c) in enumerate(self.levels()))
 
-    def _convolutions(self, channels: list[tuple[int, int]]) -> int:
+    def _convolutions(self, channels: list[tuple[int, int]], level: int) -> int:
         affine = 0 if self.norm == "none" else 2
-        return sum(27 * i * o + o + affine * o for i, o in channels)
+        return sum((9 if level < self.flat else 27) * i * o + o + affine * o for i, o in channels)
 
     def _module(self) -> nn.Module:
         from genesis3d.networks.unet3d_modules import UNet3dModule

@@ -45,12 +45,17 @@ def normalisation(kind: Norm, channels: int, eps: float = 1e-5) -> nn.Module:
     return nn.Identity()
 
 
-class _Unit(nn.Module):
-    """Convolution 3x3x3, normalisation, ReLU."""
+def _factor(flat: bool) -> tuple[int, int, int]:
+    return (1, 2, 2) if flat else (2, 2, 2)
 
-    def __init__(self, i: int, o: int, norm: Maker) -> None:
+
+class _Unit(nn.Module):
+    """Convolution 3x3x3 (1x3x3 where ``flat``), normalisation, ReLU."""
+
+    def __init__(self, i: int, o: int, norm: Maker, flat: bool) -> None:
         super().__init__()
-        self.conv1 = nn.Conv3d(i, o, kernel_size=3, padding=1)
+        kernel, padding = ((1, 3, 3), (0, 1, 1)) if flat else ((3, 3, 3), (1, 1, 1))
+        self.conv1 = nn.Conv3d(i, o, kernel_size=kernel, padding=padding)
         self.bn1 = norm(o)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,9 +72,9 @@ class _Unit(nn.Module):
 class _Down(nn.Module):
     """Two units of one encoder level, before its pooling."""
 
-    def __init__(self, i: int, middle: int, o: int, norm: Maker) -> None:
+    def __init__(self, i: int, middle: int, o: int, norm: Maker, flat: bool) -> None:
         super().__init__()
-        self.ops = nn.Sequential(_Unit(i, middle, norm), _Unit(middle, o, norm))
+        self.ops = nn.Sequential(_Unit(i, middle, norm, flat), _Unit(middle, o, norm, flat))
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.ops(x)
@@ -77,17 +82,18 @@ class _Down(nn.Module):
 
 
 class _Up(nn.Module):
-    """Doubling, concatenation (upsampled first, skip second), two units."""
+    """Doubling (in the slices alone where ``flat``), concatenation (upsampled first, skip second), two units."""
 
-    def __init__(self, i: int, skip: int, norm: Maker, learned: bool) -> None:
+    def __init__(self, i: int, skip: int, norm: Maker, learned: bool, flat: bool) -> None:
         super().__init__()
+        self.factor = _factor(flat)
         if learned:
-            self.up_conv = nn.ConvTranspose3d(i, i, kernel_size=2, stride=2)
+            self.up_conv = nn.ConvTranspose3d(i, i, kernel_size=self.factor, stride=self.factor)
         self.learned = learned
-        self.ops = nn.Sequential(_Unit(i + skip, skip, norm), _Unit(skip, skip, norm))
+        self.ops = nn.Sequential(_Unit(i + skip, skip, norm, flat), _Unit(skip, skip, norm, flat))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        up = self.up_conv(x) if self.learned else functional.interpolate(x, scale_factor=2, mode="nearest")
+        up = self.up_conv(x) if self.learned else functional.interpolate(x, scale_factor=self.factor, mode="nearest")
         result: Tensor = self.ops(torch.cat([up, skip], dim=1))
         return result
 
@@ -113,20 +119,25 @@ class UNet3dModule(nn.Module):
         norm = partial(normalisation, config.norm, eps=EPSILONS[config.norm_eps])
         learned, w = config.decoder == "transpose", config.width
         level0, level1, level2, level3 = config.levels()
-        self.down_tr64 = _Down(*level0, norm)
-        self.down_tr128 = _Down(*level1, norm)
-        self.down_tr256 = _Down(*level2, norm)
-        self.down_tr512 = _Down(*level3, norm)
-        self.up_tr256 = _Up(16 * w, 8 * w, norm, learned)
-        self.up_tr128 = _Up(8 * w, 4 * w, norm, learned)
-        self.up_tr64 = _Up(4 * w, 2 * w, norm, learned)
+        flat = [level < config.flat for level in range(4)]
+        self.down_tr64 = _Down(*level0, norm, flat[0])
+        self.down_tr128 = _Down(*level1, norm, flat[1])
+        self.down_tr256 = _Down(*level2, norm, flat[2])
+        self.down_tr512 = _Down(*level3, norm, flat[3])
+        self.up_tr256 = _Up(16 * w, 8 * w, norm, learned, flat[2])
+        self.up_tr128 = _Up(8 * w, 4 * w, norm, learned, flat[1])
+        self.up_tr64 = _Up(4 * w, 2 * w, norm, learned, flat[0])
+        self.pooling = [_factor(one) for one in flat[:3]]
         self.out_tr = _Out(2 * w, config.out_channels)
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        """Return the features of the four levels, (B, 2w, D, H, W) to the bottleneck (B, 16w, D/8, H/8, W/8)."""
+        """Return the features of the four levels, (B, 2w, D, H, W) to the bottleneck (B, 16w, D/8, H/8, W/8).
+
+        Levels that are flat leave D as it is.
+        """
         features = [self.down_tr64(x)]
-        for level in (self.down_tr128, self.down_tr256, self.down_tr512):
-            features.append(level(functional.max_pool3d(features[-1], 2)))
+        for size, level in zip(self.pooling, (self.down_tr128, self.down_tr256, self.down_tr512), strict=True):
+            features.append(level(functional.max_pool3d(features[-1], size)))
         return features
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from genesis3d.config import Config
 from genesis3d.data.targets import TargetData
+from genesis3d.networks.transfer import TransferredParts
 
 __all__ = ["ArmSettings", "SearchSettings", "StudyConfig", "TestSettings"]
 
@@ -16,9 +17,7 @@ class ArmSettings(Config):
     """One way of training that is compared with the others."""
 
     model: str | None = Field(None, description="model whose weights it begins with: file, run or name; empty: none")
-    parts: Literal["encoder_decoder", "encoder"] = Field(
-        "encoder_decoder", description="which of the model's weights are taken"
-    )
+    parts: TransferredParts = Field("encoder_decoder", description="which of the model's weights are taken")
     initialisation: str | None = Field(
         None,
         description="random weights of what no model gives: msra, xavier, uniform or default; empty: as finetune has",

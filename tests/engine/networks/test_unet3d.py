@@ -18,6 +18,23 @@ def test_parameter_counts_are_the_published_ones(decoder: str, width: int, expec
     assert UNet3d.parse({"decoder": decoder, "width": width}).parameters() == expected
 
 
+@pytest.mark.parametrize("decoder", ["transpose", "nearest"])
+@pytest.mark.parametrize("flat", [0, 1, 2])
+def test_flat_levels_leave_slices_apart(decoder: str, flat: int) -> None:
+    config = UNet3d.parse({"decoder": decoder, "width": 2, "norm": "none", "flat": flat})
+    module = config.build(0).eval()
+    assert sum(weight.numel() for weight in module.parameters()) == config.parameters()
+    x = torch.zeros(1, 1, 16, 16, 16)
+    x[0, 0, 5] = torch.rand(16, 16)
+    with torch.inference_mode():
+        features = module.encode(x)
+        assert [level.shape[2] for level in features] == [[16, 8, 4, 2], [16, 16, 8, 4], [16, 16, 16, 8]][flat]
+        assert module(x).shape == x.shape
+        empty = module.encode(torch.zeros_like(x))
+    reached = [int((a != b).any(dim=(0, 1, 3, 4)).sum()) for a, b in zip(features, empty, strict=True)]
+    assert reached[:flat] == [1] * flat  # a slice alone is seen where levels are flat
+
+
 def test_a_configuration_costs_no_torch() -> None:
     code = (
         "import sys; from genesis3d.networks import NETWORKS; from genesis3d.tasks import TASKS\n"
