@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from genesis3d.errors import ConfigError
 from genesis3d.rng import Address
-from genesis3d.transforms import opacity_draws as draws
-from genesis3d.transforms.opacity_fields import Lungs, Vector, white_noise
-from genesis3d.transforms.opacity_patterns import net, open_bronchi, texture
+from genesis3d.transforms.opacity_draws import NODULAR, RETICULATION, draw_opacities
+from genesis3d.transforms.opacity_fields import Lungs, Vector, generator
+from genesis3d.transforms.opacity_patterns import Fields
 from genesis3d.transforms.opacity_shapes import blob, diffuse, nodules
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def opacities(
     address = rng if isinstance(rng, Address) else Address(int(rng.integers(0, 2**63)))
     mask, depth, given = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (lungs, depth_mm, x))
     inside = Lungs((mask > 0).float(), depth, spacing)
-    changed, weight = render(given, inside, draws.draw_opacities(settings, address), window)
+    changed, weight = render(given, inside, draw_opacities(settings, address), window)
     return changed.numpy(), weight.numpy()
 
 
@@ -73,37 +73,26 @@ def render(
 
     low, span = window[0], window[1] - window[0]
     rim = (lungs.depth / RIM).clamp(0, 1) * lungs.mask if params["soft_rim"] else lungs.mask
-    walls: torch.Tensor | None = None
-    result, total = x, torch.zeros_like(x)
-    noise = white_noise(int(params["noise_key"]), lungs).mul_(float(params["noise"]) / span)
+    fields, result, total = Fields(lungs, params), x, torch.zeros_like(x)
     for k in range(int(params["count"])):
         one = {key: array[k] for key, array in params.items() if array.ndim}
-        rng = np.random.Generator(np.random.Philox(key=int(one["key"])))
-        weight = (diffuse if one["wide"] else blob)(one, lungs, rng)
-        if one["pattern"] == draws.RETICULATION and walls is None:
-            walls = net(float(params["period"]), float(params["septum"]), lungs, _of(params["net_key"]))
-        strength, weight = _filled(one, weight, lungs, walls, rng)
+        strength, weight = _filled(one, fields)
         weight = weight * rim
-        share = (strength * weight).clamp_(0, 1)
-        tissue = (float(one["tissue"]) - low) / span
-        result = result + share * (tissue + noise - result).clamp_(min=0)
+        tissue = (fields.noise + (float(one["tissue"]) - low)).div_(span)
+        result = tissue.sub_(result).clamp_(min=0).mul_((strength * weight).clamp_(0, 1)).add_(result)
         total = torch.maximum(total, weight)
-    return torch.maximum(result.clamp_(0, 1), x), total
+    return torch.maximum(result.clamp(0, 1), x), total
 
 
-def _of(key: Any) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=int(key)))
-
-
-def _filled(
-    one: dict[str, Any], weight: torch.Tensor, lungs: Lungs, walls: torch.Tensor | None, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return how far one opacity goes towards soft tissue, 0 to 1 and more, and its weight."""
-    uneven, strength = texture(one, lungs, rng), float(one["strength"])
-    if one["pattern"] == draws.NODULAR:
-        return uneven * float(one["nodule_strength"]), nodules(one, weight, lungs, rng)
-    if one["pattern"] == draws.RETICULATION and walls is not None:
-        return (uneven * float(one["haze"])).add_(walls * float(one["septa"])), weight
+def _filled(one: dict[str, Any], fields: Fields) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how far one opacity goes towards soft tissue, 0 to 1 and more, and its weight in [0, 1]."""
+    rng, lungs, uneven = generator(int(one["key"])), fields.lungs, fields.texture(one)
+    within = float(fields.params["within"])
+    weight = diffuse(one, lungs, rng) if one["wide"] else blob(one, lungs, within, fields.lumps)
+    if one["pattern"] == NODULAR:
+        return uneven.mul_(float(one["nodule_strength"])), nodules(one, weight, lungs, rng)
+    if one["pattern"] == RETICULATION:
+        return uneven.mul_(float(one["haze"])).add_(fields.net, alpha=float(one["septa"])), weight
     if one["bronchi"]:
-        uneven = uneven * open_bronchi(lungs, rng)
-    return uneven * strength, weight
+        uneven.mul_(fields.bronchi)
+    return uneven.mul_(float(one["strength"])), weight

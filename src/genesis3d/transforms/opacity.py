@@ -43,7 +43,9 @@ class Opacity(Transform):
     most: int = Field(6, ge=1, le=12, description="most opacities of one sub-volume; there is at least one")
     wide: float = Field(0.2, ge=0, le=1, description="share of the sub-volumes with one that is lung-wide")
     extent: tuple[Share, Share] = Field((0.3, 1.0), description="share of the lung that a lung-wide one covers")
-    radius_mm: tuple[Length, Length] = Field((5.0, 38.0), description="radius of the others, in mm, evenly on a log scale")
+    radius_mm: tuple[Length, Length] = Field(
+        (5.0, 38.0), description="radius of the others, in mm, evenly on a log scale"
+    )
     pleural: float = Field(0.55, ge=0, le=1, description="share that begins near the pleura")
     edge_mm: tuple[Length, Length] = Field((2.0, 6.0), description="width of the edges, in mm; doubled for a quarter")
     faint: tuple[Share, Share] = Field((0.12, 0.45), description="strength of ground glass: 0 lung, 1 soft tissue")

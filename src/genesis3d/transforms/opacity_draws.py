@@ -38,9 +38,10 @@ def draw_opacities(settings: Opacity, address: Address) -> Params:
         "count": min(count, 1 + BESIDE) if wide[0] else count,
         "pattern": pattern, "wide": wide, "radius": radius, "key": rng.integers(0, 2**63, k),
         "strength": np.where(dense, rng.uniform(*settings.dense, k), rng.uniform(*settings.faint, k)),
-        "texture": np.where(dense, 0.12, 0.35), "texture_size": rng.uniform(6, 24, k),
-        "soft_rim": rng.random() < 0.5, "noise": rng.uniform(5, 35),
-        "noise_key": rng.integers(0, 2**63), "net_key": rng.integers(0, 2**63),
+        "texture": np.where(dense, 0.12, 0.35), "mix": rng.uniform(0, 2 * np.pi, k),
+        "soft_rim": rng.random() < 0.5, "noise": rng.uniform(5, 35), "within": rng.exponential(PLEURA),
+        "fine": rng.uniform(5, 10), "coarse": rng.uniform(12, 24), "lump": rng.uniform(8, 24),
+        "field_key": rng.integers(0, 2**63),
     }  # fmt: skip
     params |= _outlines(settings, rng, radius) | _inner(settings, rng, pattern)
     return {key: np.asarray(value) for key, value in params.items()}
@@ -49,16 +50,15 @@ def draw_opacities(settings: Opacity, address: Address) -> Params:
 def _outlines(settings: Opacity, rng: np.random.Generator, radius: NDArray[np.float64]) -> Params:
     """Return where opacities begin and how their outlines run; ``cut`` is mm to a fissure, infinite without one."""
     k = len(radius)
-    near = rng.random(k) < settings.pleural
     offset = rng.normal(0, 0.6, (k, PARTS, 3)) * (rng.random((k, PARTS, 1)) > 0.3)
     radii = radius[:, None, None] * np.exp(rng.uniform(-0.7, 0.5, (k, PARTS, 3)))
     edge = rng.uniform(*settings.edge_mm, k) * np.where(rng.random(k) < 0.25, 2, 1)
     direction = rng.standard_normal((k, 3))
     return {
-        "place": rng.random(k), "within": np.where(near, rng.exponential(PLEURA, k), np.inf),
+        "place": rng.random(k), "near": rng.random(k) < settings.pleural,
         "parts": rng.integers(1, PARTS + 1, k), "offset": offset * radius[:, None, None],
         "form": _forms(rng, radii), "least": radii.min(axis=2), "edge": edge,
-        "lumps": rng.uniform(0.1, 0.35, k) * radius, "lump_size": rng.uniform(8, 24, k),
+        "lumps": rng.uniform(0.1, 0.35, k) * radius,
         "direction": direction / np.linalg.norm(direction, axis=1, keepdims=True),
         "cut": np.where(rng.random(k) < 0.3, rng.uniform(-0.2, 0.6, k) * radius, np.inf),
         "extent": rng.uniform(*settings.extent, k), "drift": rng.uniform(0.5, 2.5, k),

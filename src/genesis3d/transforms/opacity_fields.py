@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Lungs", "Vector", "box_mean", "lungs_of", "smooth_field", "white_noise"]
+__all__ = [
+    "Lungs",
+    "Vector",
+    "box_mean",
+    "generator",
+    "lungs_of",
+    "places",
+    "ranks",
+    "smooth_field",
+    "torch_from",
+    "white_noise",
+]
 
 Vector = tuple[float, float, float]
 
@@ -35,6 +46,7 @@ class Lungs:
     mask: torch.Tensor
     depth: torch.Tensor
     spacing: Vector
+    _ranks: dict[float, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
     def found(cls, x: torch.Tensor, spacing: Vector, window: tuple[float, float]) -> Lungs:
@@ -64,20 +76,28 @@ class Lungs:
 
         ``within`` mm of the pleura only, or one and a half voxels if that is more.
         """
-        within = max(within, 1.5 * max(self.spacing[1:]))
-        there = self.mask > 0 if np.isinf(within) else (self.depth > 0) & (self.depth <= within)
-        return places(there, share)
+        if within not in self._ranks:
+            least = max(within, 1.5 * max(self.spacing[1:]))
+            there = self.mask > 0 if np.isinf(within) else (self.depth > 0) & (self.depth <= least)
+            self._ranks[within] = ranks(there)
+        return places(self._ranks[within], share, self.shape)
 
 
-def places(there: torch.Tensor, share: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return voxels (N, 3) int64 that lie at ``share`` (N) in [0, 1) of the set ``there``, and whether it has any."""
+def ranks(there: torch.Tensor) -> torch.Tensor:
+    """Return for each voxel of ``there`` (D, H, W), in order, how many of the set come up to it."""
+    return there.flatten().int().cumsum(0)
+
+
+def places(
+    ranked: torch.Tensor, share: NDArray[np.float64], shape: tuple[int, int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return voxels (N, 3) int64 at ``share`` (N) in [0, 1) of the set of :func:`ranks`, and whether it has any."""
     import torch
 
-    summed = there.flatten().long().cumsum(0)
-    total = summed[-1]
-    wanted = (torch.from_numpy(share.astype(np.float32)).to(summed.device) * total).long() + 1
-    flat = torch.searchsorted(summed, torch.minimum(wanted, total))
-    _, h, w = there.shape
+    total = ranked[-1]
+    wanted = (torch.from_numpy(share.astype(np.float32)).to(ranked.device) * total).long() + 1
+    flat = torch.searchsorted(ranked, torch.minimum(wanted, total))
+    _, h, w = shape
     return torch.stack([flat // (h * w), flat // w % h, flat % w], dim=-1), total > 0
 
 
@@ -116,12 +136,11 @@ def smooth_field(rng: np.random.Generator, lungs: Lungs, size: float) -> torch.T
     """
     import torch
 
-    device = lungs.mask.device
     counts = [int((n - 1) * mm / size) + 5 for n, mm in zip(lungs.shape, lungs.spacing, strict=True)]
     phase = rng.random(3)
-    values = torch.from_numpy(rng.standard_normal(counts, dtype=np.float32)).to(device)
+    values = torch_from(rng.standard_normal(counts, dtype=np.float32), lungs)
     d, h, w = (
-        torch.from_numpy(_spline(n, mm / size, float(first), count)).to(device)
+        torch_from(_spline(n, mm / size, float(first), count), lungs)
         for n, mm, first, count in zip(lungs.shape, lungs.spacing, phase, counts, strict=True)
     )
     values = torch.matmul(h, torch.matmul(d, values.flatten(1)).unflatten(1, tuple(counts[1:])))
@@ -141,13 +160,18 @@ def _spline(n: int, step: float, first: float, count: int) -> NDArray[np.float32
     return weights
 
 
-def white_noise(key: int, lungs: Lungs) -> torch.Tensor:
-    """Return independent noise (D, H, W) of zero mean and unit variance from a 64-bit ``key``."""
+def generator(key: int, name: str = "") -> np.random.Generator:
+    """Return a fresh, fast generator that is a function of a 64-bit ``key`` and of ``name``."""
+    return np.random.Generator(np.random.SFC64([key, *name.encode()]))
+
+
+def torch_from(array: NDArray[Any], lungs: Lungs) -> torch.Tensor:
+    """Return ``array`` as a tensor where the lungs are."""
     import torch
 
-    from genesis3d.transforms.hashing import key_tensor, uniform01
+    return torch.from_numpy(array).to(lungs.mask.device)
 
-    d, h, w = lungs.shape
-    voxels = torch.arange(d * h * w, device=lungs.mask.device)
-    uniform = uniform01(key_tensor(np.array([key], np.uint64), lungs.mask.device), voxels)
-    return (uniform - 0.5).mul_(12**0.5).reshape(d, h, w)
+
+def white_noise(rng: np.random.Generator, lungs: Lungs) -> torch.Tensor:
+    """Return independent noise (D, H, W) of zero mean and unit variance."""
+    return torch_from(rng.random(lungs.shape, dtype=np.float32), lungs).sub_(0.5).mul_(12**0.5)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genesis3d.transforms.opacity_fields import Lungs, places, smooth_field
+from genesis3d.transforms.opacity_fields import Lungs, places, ranks, smooth_field
 
 if TYPE_CHECKING:
     import torch
@@ -19,26 +19,25 @@ SAMPLES = 2048  # voxels of the lung that decide how much of it a lung-wide opac
 RIM_MM = 1.5  # edge of a nodule
 
 
-def blob(one: dict[str, Any], lungs: Lungs, rng: np.random.Generator) -> torch.Tensor:
-    """Return the weight in [0, 1] of one opacity: a union of turned ellipsoids with an uneven, soft border.
+def blob(one: dict[str, Any], lungs: Lungs, within: float, lumps: torch.Tensor) -> torch.Tensor:
+    """Return the weight in [0, 1] of one opacity: a union of turned ellipsoids, its soft border moved by ``lumps``.
 
-    It may end at a plane as at a fissure.  Begins in the lung, but is not yet cut to it; 0 without lung.
+    It begins in the lung, ``within`` mm of the pleura if it is to lie near it, and may end at a plane as at a fissure.
+    It is not yet cut to the lung; 0 without lung.
     """
     import torch
 
-    voxel, there = lungs.place(one["place"][None], float(one["within"]))
+    voxel, there = lungs.place(one["place"][None], within if one["near"] else np.inf)
     centre = voxel[0] * torch.tensor(lungs.spacing, device=voxel.device)
     inside = None
     for part in range(int(one["parts"])):
-        z, y, x = (
-            axis - (centre[i] + float(one["offset"][part][i])) for i, axis in enumerate(lungs.axes)
-        )
+        z, y, x = (axis - (centre[i] + float(one["offset"][part][i])) for i, axis in enumerate(lungs.axes))
         form, least = one["form"][part], float(one["least"][part])
         square = (z * z * float(form[0, 0]) + 2 * float(form[0, 1]) * z * y) + y * y * float(form[1, 1])
         square = square + (z * (2 * float(form[0, 2])) + y * (2 * float(form[1, 2])) + x * float(form[2, 2])) * x
         deep = square.clamp_(min=0).sqrt_().mul_(-least).add_(least)
         inside = deep if inside is None else torch.maximum(inside, deep)
-    inside = smooth_field(rng, lungs, float(one["lump_size"])).mul_(float(one["lumps"])).add_(inside)
+    inside = (lumps * float(one["lumps"])).add_(inside)
     weight = inside.div_(float(one["edge"])).add_(0.5)
     if np.isfinite(one["cut"]):
         away = sum((axis - centre[i]) * float(one["direction"][i]) for i, axis in enumerate(lungs.axes))
@@ -51,8 +50,6 @@ def diffuse(one: dict[str, Any], lungs: Lungs, rng: np.random.Generator) -> torc
 
     Denser at the pleura, or along a direction as gravity makes it, and patchy over some ``drift_size`` mm.
     """
-    import torch
-
     score = smooth_field(rng, lungs, float(one["drift_size"]))
     if one["peripheral"]:
         score = score - lungs.depth * (float(one["drift"]) / SLOPE)
@@ -73,7 +70,8 @@ def nodules(one: dict[str, Any], where: torch.Tensor, lungs: Lungs, rng: np.rand
     import torch
 
     n, device = int(one["nodules"]), where.device
-    voxel, there = places((where > 0.5) & (lungs.mask > 0), rng.random(n))
+    ranked = ranks((where > 0.5) & (lungs.mask > 0))
+    voxel, there = places(ranked, rng.random(n), lungs.shape)
     low, high = one["nodule_radius"]
     radius = np.exp(rng.uniform(np.log(low), np.log(high), n)).astype(np.float32)
     stretch = np.exp(rng.uniform(-0.2, 0.2, (n, 3))).astype(np.float32)
