@@ -197,9 +197,8 @@ def write(out: Path, network: torch.nn.Module, settings: Settings, step: int) ->
     card = ModelCard(
         title=NAME, description=DESCRIPTION, limits=LIMITS, trained_by="the napari-genesis developers",
         network=settings.network, task={"name": "segmentation"}, activation="softmax", classes=CLASSES,
-        intensity=settings.intensity, modality="CT", patch=settings.patch,
-        working_spacing=settings.spacing, training=settings.replaced(leave_out=()).to_dict(), attribution=USED, step=step,
-        licence=LICENCE,
+        intensity=settings.intensity, modality="CT", patch=settings.patch, working_spacing=settings.spacing,
+        training=settings.replaced(leave_out=()).to_dict(), attribution=USED, step=step, licence=LICENCE,
     )  # fmt: skip
     write_model(out, network, card, dtype="float16")
     if out.stat().st_size > MOST_BYTES:

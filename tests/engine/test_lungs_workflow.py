@@ -33,7 +33,7 @@ def phantom() -> tuple[Volume, np.ndarray]:
 
 def consolidated() -> tuple[Volume, np.ndarray]:
     """The phantom with the lower half of its left lung consolidated, and where that is."""
-    scan, lungs = phantom()
+    _, lungs = phantom()
     heights = np.nonzero(lungs == LEFT)[0]
     ill = (lungs == LEFT) & (np.arange(SHAPE[0])[:, None, None] < np.median(heights))
     return painted(ill), ill

@@ -15,7 +15,7 @@ __all__ = ["hulls"]
 
 
 def hulls(mask: Mask) -> Mask:
-    """Return the convex hull of ``mask`` (D, H, W) in each axial slice; slices without three points stay as they are."""
+    """Return the convex hull of ``mask`` (D, H, W) of each axial slice."""
     result = mask.copy()
     for index in np.flatnonzero(mask.any(axis=(1, 2))):
         rows = np.flatnonzero(mask[index].any(axis=1))
