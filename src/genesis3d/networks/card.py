@@ -16,7 +16,7 @@ from genesis3d.networks.base import NETWORKS, Network
 
 __all__ = ["Activation", "DataSource", "ModelCard", "library_versions"]
 
-Activation = Literal["sigmoid", "linear", "residual", "softmax"]
+Activation = Literal["sigmoid", "linear", "residual", "softmax", "opacity"]
 
 
 def library_versions() -> dict[str, str]:
@@ -62,7 +62,7 @@ class ModelCard(Config):
     activation: Activation = Field(
         "sigmoid",
         description="what logits become: restored intensities by sigmoid, clip to [0, 1], or input + logits clipped; "
-        "probabilities of classes by softmax",
+        "probabilities of classes by softmax; opacity: input + logits clipped, and of the last channel the sigmoid",
     )
     classes: tuple[LabelClass, ...] = Field(
         (), description="of a segmentation or classification: the class of each output channel, background first"
@@ -94,7 +94,7 @@ class ModelCard(Config):
 
     @property
     def purpose(self) -> str:
-        """What the model is for: restoration, segmentation or classification."""
+        """What the model is for: restoration, opacity, segmentation or classification."""
         return str(self.task.get("name", "restoration"))
 
     @property
