@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genesis3d.cli.options import ConfigFile, Device, Json, Set
+from genesis3d.cli.options import ConfigFile, Device, Json, Scan, Set
 from genesis3d.cli.showing import settings, show
 from genesis3d.errors import ConfigError
 
@@ -29,6 +29,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("segmentation")(segmentation_command)
     group.command("classification")(classification_command)
     app.add_typer(group, name="evaluate")
+    app.command("insert")(insert_command)
 
 
 def segmentation_command(
@@ -96,6 +97,27 @@ def classification_command(
             interval = "" if row.get("low") is None else f"  [{row['low']:.3f}, {row['high']:.3f}]"
             value = "-" if row["value"] is None else f"{row['value']:.3f}"
             print(f"{row['class']:<20} {row['figure']:<18} {value:>8}{interval}")
+
+
+def insert_command(
+    scan: Scan,
+    out: Annotated[str, typer.Option("--out", help="file to write: the scan with opacities")],
+    mask_out: Annotated[str, typer.Option("--mask-out", help="file to write: their mask")],
+    lungs: Annotated[str | None, typer.Option(help="auto (found), or a mask file on the scan's grid")] = None,
+    volume_ml: Annotated[float | None, typer.Option(help="volume of all regions together in mL")] = None,
+    share_percent: Annotated[float | None, typer.Option(help="in place of a volume: share of one lung in %")] = None,
+    contrast: Annotated[float | None, typer.Option(help="mean change inside in HU")] = None,
+    seed: Annotated[int | None, typer.Option(help="which of all possible opacities")] = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Put opacities of exactly known extent into the healthy CT SCAN, to measure anomaly maps by."""
+    from genesis3d.workflows.insert import InsertConfig, insert
+
+    given = {"scan": scan, "out": out, "mask_out": mask_out, "lungs": lungs, "volume_ml": volume_ml}
+    given |= {"share_percent": share_percent, "contrast": contrast, "seed": seed}
+    show(insert(InsertConfig.parse(settings(config, given, set_), "insert")), json)
 
 
 def labelled_data(scans: str, labels: str | None) -> dict[str, Any]:
