@@ -61,7 +61,7 @@ def _moderate() -> Chain:
     )
 
 
-def _opacity() -> Chain:
+def _opacity_mix() -> Chain:
     """Of the sub-volumes 28 % stay untouched, 12 % get coarse noise alone, 42 % opacities alone, 18 % both."""
     return Chain(steps=(Step(transform=Flip()), Step(transform=Opacity(), p=0.6), Step(transform=CoarseNoise(), p=0.3)))
 
@@ -81,7 +81,8 @@ CHAIN_PRESETS: dict[str, Chain] = {
     "shuffling": _alone(LocalShuffling()),
     "inpainting": _alone(Inpainting()),
     "outpainting": _alone(Outpainting()),
-    "opacity": _opacity(),
+    "opacity": _alone(Opacity()),
+    "opacity-mix": _opacity_mix(),
 }
 
 
