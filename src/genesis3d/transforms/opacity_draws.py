@@ -18,6 +18,7 @@ __all__ = ["CONSOLIDATION", "GROUND_GLASS", "NODULAR", "PARTS", "PLEURA", "RETIC
 GROUND_GLASS, CONSOLIDATION, RETICULATION, NODULAR = range(4)
 PARTS = 4  # most ellipsoids of one opacity
 PLEURA = 8.0  # mm: mean depth of those that begin near the pleura
+MANY = 3  # times as many nodules where they are lung-wide
 BESIDE = 2  # most further opacities beside a lung-wide one
 
 
@@ -38,12 +39,13 @@ def draw_opacities(settings: Opacity, address: Address) -> Params:
         "count": min(count, 1 + BESIDE) if wide[0] else count,
         "pattern": pattern, "wide": wide, "radius": radius, "key": rng.integers(0, 2**63, k),
         "strength": np.where(dense, rng.uniform(*settings.dense, k), rng.uniform(*settings.faint, k)),
-        "texture": np.where(dense, 0.12, 0.35), "mix": rng.uniform(0, 2 * np.pi, k),
+        "texture": np.where(dense, rng.uniform(0.05, 0.2, k), rng.uniform(0.2, 0.45, k)),
+        "mix": rng.uniform(0, 2 * np.pi, k),
         "soft_rim": rng.random() < 0.5, "noise": rng.uniform(5, 35), "within": rng.exponential(PLEURA),
-        "fine": rng.uniform(5, 10), "coarse": rng.uniform(12, 24), "lump": rng.uniform(8, 24),
+        "fine": rng.uniform(3, 8), "coarse": rng.uniform(12, 24), "lump": rng.uniform(8, 24),
         "field_key": rng.integers(0, 2**63),
     }  # fmt: skip
-    params |= _outlines(settings, rng, radius) | _inner(settings, rng, pattern)
+    params |= _outlines(settings, rng, radius) | _inner(settings, rng, pattern, wide)
     return {key: np.asarray(value) for key, value in params.items()}
 
 
@@ -61,21 +63,24 @@ def _outlines(settings: Opacity, rng: np.random.Generator, radius: NDArray[np.fl
         "lumps": rng.uniform(0.1, 0.35, k) * radius,
         "direction": direction / np.linalg.norm(direction, axis=1, keepdims=True),
         "cut": np.where(rng.random(k) < 0.3, rng.uniform(-0.2, 0.6, k) * radius, np.inf),
-        "extent": rng.uniform(*settings.extent, k), "drift": rng.uniform(0.5, 2.5, k),
+        "ragged": rng.uniform(0, 0.6, k) * edge, "extent": rng.uniform(*settings.extent, k),
+        "drift": rng.uniform(0.5, 2.5, k),
         "peripheral": rng.random(k) < 0.4, "drift_size": rng.uniform(24, 80, k),
     }  # fmt: skip
 
 
-def _inner(settings: Opacity, rng: np.random.Generator, pattern: NDArray[np.int64]) -> Params:
+def _inner(settings: Opacity, rng: np.random.Generator, pattern: NDArray[np.int64], wide: NDArray[np.bool_]) -> Params:
     """Return what lies inside: HU, nets of septa, bronchi that stay open, nodules."""
     k = len(pattern)
     low, high = settings.nodules
+    number = rng.integers(low, high + 1, k)
     return {
         "tissue": rng.uniform(*settings.tissue_hu, k),
         "period": rng.uniform(*settings.period_mm), "septum": rng.uniform(*settings.septum_mm),
         "haze": rng.uniform(0.1, 0.4, k), "septa": rng.uniform(0.4, 1.0, k),
+        "core": np.where(rng.random(k) < 0.35, rng.uniform(0.2, 0.6, k), 0) * (pattern == GROUND_GLASS),
         "bronchi": (rng.random(k) < 0.5) & (pattern == CONSOLIDATION),
-        "nodules": rng.integers(low, high + 1, k), "nodule_strength": rng.uniform(0.25, 1.0, k),
+        "nodules": np.where(wide, MANY * number, number), "nodule_strength": rng.uniform(0.25, 1.0, k),
         "nodule_radius": np.sort(np.exp(rng.uniform(*np.log(settings.nodule_mm), (k, 2)))),
     }  # fmt: skip
 

@@ -60,6 +60,11 @@ class Fields:
         return (first.square_() + second.square_()).mul_(-0.5 / width**2).exp_().mul_(-0.95).add_(1)
 
     @cached_property
+    def cores(self) -> torch.Tensor:
+        """Where ground glass is denser, in [0, 1]: ragged patches in a third of it."""
+        return (self.uneven[0] + self.uneven[1]).sub_(0.5).clamp_(0, 1)
+
+    @cached_property
     def net(self) -> torch.Tensor:
         """Walls in [0, 1] between polygonal cells, as of secondary lobules with thickened septa.
 
@@ -76,7 +81,8 @@ class Fields:
         near, second = _two_nearest(places, torch_from(seeds, lungs), size / cell)
         width = max(septum, 1.3 * lungs.spacing[1])
         away = (second - near).mul_(cell)
-        return away.div_(-width).add_(1.2).clamp_(0, 1).mul_(min(1.0, septum / width))
+        thick = (bent[1] * 0.35).add_(0.65).clamp_(0.1, 1)  # not every septum alike
+        return away.div_(-width).add_(1.2).clamp_(0, 1).mul_(min(1.0, septum / width)).mul_(thick)
 
     def texture(self, one: dict[str, Any]) -> torch.Tensor:
         """Return the uneven density of an opacity, 1 on average and never below 0.2."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genesis3d.transforms.opacity_fields import Lungs, places, ranks, smooth_field
+from genesis3d.transforms.opacity_patterns import Fields
 
 if TYPE_CHECKING:
     import torch
@@ -19,15 +20,16 @@ SAMPLES = 2048  # voxels of the lung that decide how much of it a lung-wide opac
 RIM_MM = 1.5  # edge of a nodule
 
 
-def blob(one: dict[str, Any], lungs: Lungs, within: float, lumps: torch.Tensor) -> torch.Tensor:
-    """Return the weight in [0, 1] of one opacity: a union of turned ellipsoids, its soft border moved by ``lumps``.
+def blob(one: dict[str, Any], fields: Fields) -> torch.Tensor:
+    """Return the weight in [0, 1] of one opacity: a union of turned ellipsoids, its soft border uneven and ragged.
 
-    It begins in the lung, ``within`` mm of the pleura if it is to lie near it, and may end at a plane as at a fissure.
+    It begins in the lung, near the pleura or not, and may end at a plane as at a fissure.
     It is not yet cut to the lung; 0 without lung.
     """
     import torch
 
-    voxel, there = lungs.place(one["place"][None], within if one["near"] else np.inf)
+    lungs, fine = fields.lungs, fields.uneven[0]
+    voxel, there = lungs.place(one["place"][None], float(fields.params["within"]) if one["near"] else np.inf)
     centre = voxel[0] * torch.tensor(lungs.spacing, device=voxel.device)
     inside = None
     for part in range(int(one["parts"])):
@@ -37,7 +39,7 @@ def blob(one: dict[str, Any], lungs: Lungs, within: float, lumps: torch.Tensor) 
         square = square + (z * (2 * float(form[0, 2])) + y * (2 * float(form[1, 2])) + x * float(form[2, 2])) * x
         deep = square.clamp_(min=0).sqrt_().mul_(-least).add_(least)
         inside = deep if inside is None else torch.maximum(inside, deep)
-    inside = (lumps * float(one["lumps"])).add_(inside)
+    inside = (fields.lumps * float(one["lumps"])).add_(inside).add_(fine, alpha=float(one["ragged"]))
     weight = inside.div_(float(one["edge"])).add_(0.5)
     if np.isfinite(one["cut"]):
         away = sum((axis - centre[i]) * float(one["direction"][i]) for i, axis in enumerate(lungs.axes))
