@@ -160,9 +160,9 @@ class Calibration(Config):
         """
         inside = scene.lungs.data[0] > 0
         score = scored.score.data[0][inside]
-        own = np.count_nonzero((score >= threshold) & (score > 0)) / max(score.size, 1)
+        own = int(np.count_nonzero((score >= threshold) & (score > 0))) / max(score.size, 1)
         healthy = self.shares(threshold, thickness(scene.scan))
-        return (1 + sum(share >= own for share in healthy)) / (self.scans + 1)
+        return (1 + len([share for share in healthy if share >= own])) / (self.scans + 1)
 
     def doubts(self, scene: Scene) -> list[str]:
         """Return sentences on why this calibration may not hold for a scan; empty when nothing speaks against it."""
