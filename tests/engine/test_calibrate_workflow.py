@@ -24,6 +24,7 @@ from genesis3d.workflows.calibrate_config import CalibrateConfig
 from genesis3d.workflows.calibrate_scans import at_thicknesses
 
 NETWORK = UNet3d(width=2, norm="none")
+PLAIN = {"name": "hu", "median": False, "vessel_mm": 0, "tube_mm": 0}
 SHAPE, SPACING = (40, 44, 60), (4.0, 4.0, 4.0)
 
 
@@ -64,7 +65,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(files: Path, path: Path, **changes: Any) -> CalibrateConfig:
     values = {"scans": (str(files / "scans"),), "model": str(files / "model.safetensors"), "out": str(path),
               "lungs": str(files / "lungs"), "device": "cpu", "precision": "32", "thicknesses": (6.0,),
-              "recipes": ("hu",)}  # fmt: skip
+              "recipes": (PLAIN,)}  # fmt: skip
     return CalibrateConfig.parse(values | changes)
 
 
