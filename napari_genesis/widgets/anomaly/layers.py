@@ -65,7 +65,7 @@ class MapLayers:
             if volume is None:
                 continue
             kind = "labels" if role in LABELS else "image"
-            options = {"name": f"{scan} - {TITLES[role]} ({name})"} | looks(result, role, self.limit, like)
+            options = {"name": f"{TITLES[role]} - {scan} ({name})"} | looks(result, role, self.limit, like)
             self._layers[role] = add_volume(viewer, volume, like, kind=kind, **options)
         for role in BARS:
             if role in self._layers:
