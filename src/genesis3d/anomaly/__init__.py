@@ -1,1 +1,1 @@
-"""Anomaly maps: recipes that score a scan, their calibration on healthy scans, and the figures of a map."""
+"""Anomaly maps: recipes that turn a scan, its lungs and a model into a score, higher where something is amiss."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from genesis3d.anomaly.pleura import GRID, depth_of_blocks
 from genesis3d.config import Config
 
 if TYPE_CHECKING:
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     Box = tuple[slice, slice, slice]
     Triple = tuple[int, int, int]
 
-__all__ = ["Bins", "Conditions", "conditions", "pleura_depth", "thickness"]
-
-GRID = 2.0  # mm of the blocks
-FAR = 1000.0  # mm: depth where nothing lies outside the lungs
+__all__ = ["Bins", "Conditions", "conditions", "thickness"]
 
 
 class Bins(Config):
@@ -111,24 +109,9 @@ def conditions(scene: Scene, scored: Scored) -> Conditions:
         factor=factor,
         level=level,
         gradient=_gradient(level, spacing),
-        depth=pleura_depth(inside[box], scene.scan.geometry.spacing, factor),
+        depth=depth_of_blocks(inside[box], scene.scan.geometry.spacing, factor),
         thickness=thickness(scene.scan),
     )
-
-
-def pleura_depth(inside: NDArray[np.bool_], spacing: tuple[float, float, float], factor: Triple) -> NDArray[np.float32]:
-    """Return the millimetres from blocks of ``factor`` voxels of the lungs (D, H, W) to the nearest one outside them.
-
-    It is 0 outside.  Where the lungs leave the array nothing is known to lie outside; 1000 where all is lung.
-    """
-    from genesis3d.io.itk_filters.coarse import coarsen
-    from genesis3d.io.itk_filters.morphology import distance_to
-
-    lung = coarsen(inside, factor, 0.0, 1.0) >= 0.5
-    d, h, w = (s * f for s, f in zip(spacing, factor, strict=True))
-    if lung.all() or not lung.any():
-        return np.where(lung, np.float32(FAR), np.float32(0))
-    return np.maximum(distance_to(~lung, (d, h, w)), 0)
 
 
 def _limits(volume: Volume) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 from genesis3d.errors import ModelError
+from genesis3d.labels import BACKGROUND
 from genesis3d.networks.base import Network
 from genesis3d.networks.classifier import Classifier
 from genesis3d.networks.model_file import read_card, read_model
@@ -153,8 +154,8 @@ def _check_same(theirs: Network, ours: Network, parts: TransferredParts, where: 
 
 
 def _check_classes(theirs: Sequence[LabelClass], ours: Sequence[LabelClass], where: str) -> None:
-    """Raise ModelError where both say their classes and the names differ."""
-    left, right = (", ".join(one.name for one in classes) for classes in (theirs, ours))
+    """Raise ModelError where both say their classes and the names differ; the background goes without saying."""
+    left, right = (", ".join(one.name for one in classes if one.value != BACKGROUND) for classes in (theirs, ours))
     if left and right and left != right:
         raise ModelError(f"{where}: expected a model of the classes {right} to keep its head, got one of {left}")
 
