@@ -217,5 +217,7 @@ def air_model(tmp_path: Path) -> Path:
             parameter.zero_()
         list(module.parameters())[-1].fill_(math.log(0.08 / 0.92))
     path = tmp_path / "air.safetensors"
-    write_model(path, module, ModelCard(title="air", network=network, patch=(16, 16, 16), spacing=(6.0, 5.0, 5.0), step=7))
+    write_model(
+        path, module, ModelCard(title="air", network=network, patch=(16, 16, 16), spacing=(6.0, 5.0, 5.0), step=7)
+    )
     return path

@@ -205,8 +205,8 @@ def test_saved_files_are_those_of_the_command(
     dock.save(tmp_path / "dock")
     qtbot.waitUntil(lambda: not any(job.running for job in dock._jobs), timeout=WAIT)
     config = AnomalyConfig(
-        **dock.config.to_dict() | {"threshold": 250}, lungs="auto", scan=str(tmp_path / "chest.nii.gz"), model=str(model),
-        out_dir=str(tmp_path / "command"),
+        **dock.config.to_dict() | {"threshold": 250}, lungs="auto", scan=str(tmp_path / "chest.nii.gz"),
+        model=str(model), out_dir=str(tmp_path / "command"),
     )  # fmt: skip
     list(anomaly(config))
     assert {path.name for path in (tmp_path / "dock").iterdir()} == set(FILES)

@@ -99,7 +99,9 @@ def test_recipes_side_by_side(dock: AnomalyDock, viewer: Any, qtbot: Any) -> Non
     assert [layer.name for layer in viewer.layers] == ["chest"]
 
 
-def test_excluded_regions_count_nowhere_and_come_back(dock: AnomalyDock, viewer: Any, qtbot: Any, tmp_path: Any) -> None:
+def test_excluded_regions_count_nowhere_and_come_back(
+    dock: AnomalyDock, viewer: Any, qtbot: Any, tmp_path: Any
+) -> None:
     make_map(dock, qtbot)
     panel, kept = dock.panel, dock.panel.kept
     assert panel.table.rowCount() == 2

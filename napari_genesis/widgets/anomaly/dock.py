@@ -19,8 +19,8 @@ from napari_genesis.widgets.anomaly.dating import Dating
 from napari_genesis.widgets.anomaly.keeping import Keeping
 from napari_genesis.widgets.anomaly.kept import KeptMap
 from napari_genesis.widgets.anomaly.layers import MapLayers
-from napari_genesis.widgets.anomaly.masking import Masking
 from napari_genesis.widgets.anomaly.lungs import LungsPicker
+from napari_genesis.widgets.anomaly.masking import Masking
 from napari_genesis.widgets.anomaly.recipes import RecipePicker, RecipeSettings, usual
 from napari_genesis.widgets.anomaly.results import ResultPanel
 from napari_genesis.widgets.anomaly.saving import Files
@@ -41,6 +41,7 @@ __all__ = ["AnomalyDock"]
 
 SHOWN = ("device",)
 MORE = ("overlap", "window", "batch", "precision", "threads", "smooth", "rim_mm")
+GIVEN = ("layer", "none")  # where no lungs have to be found
 PURPOSES = {"restoration": ("restoration", "opacity"), "opacity": ("opacity",)}
 
 
@@ -99,11 +100,11 @@ class AnomalyDock(Dock):
             return
         try:
             volume = replace(volume_from_layer(layer), notes=())  # said when the scan was opened
-            lungs, source, method = self.masking.wanted(volume)
+            lungs, source = self.masking.wanted(volume)
         except GenesisError as error:
             self.show_error(str(error))
             return
-        settings = self.own_threads(self.config).replaced(lungs_method=method)
+        settings = self.own_threads(self.config)
         names = layer.name, "" if path is None else model_name(path), self.recipes.recipe.name
         self._request, self._like = Request(volume, path, settings, lungs, source, names), layer
         limit = 1.0 if self.recipes.recipe.unit == "probability" else None
@@ -199,8 +200,7 @@ class AnomalyDock(Dock):
         except GenesisError as error:  # the scan's layer was moved or turned meanwhile
             self.show_error(str(error))
             return
-        unit = request.settings.recipe.unit if request.settings.recipe is not None else result.scan.unit
-        unit = result.scan.unit or "" if unit == "HU" else unit
+        unit = "probability" if result.recipe.unit == "probability" else result.scan.unit or ""
         self.keeping.add(KeptMap(scan, model, recipe, result, layers, result.threshold, unit), like)
 
     def _on_phase(self, state: JobState) -> None:
@@ -211,7 +211,7 @@ class AnomalyDock(Dock):
                 request.coarse.popleft()
             self._coarse.show(request.coarse.popleft())
         if state.active and not state.total and request is not None:
-            self.status.show_facts("finding the lungs" if request.lungs_from == "auto" else "reading the model")
+            self.status.show_facts("reading the model" if request.lungs_from in GIVEN else "finding the lungs")
 
     def own_threads(self, config: AnomalySettings) -> AnomalySettings:
         """Leave a core to the window, unless the user said how many threads."""

@@ -82,9 +82,7 @@ class ResultPanel(QWidget):
         self.settle()
         self._forget_lungs()
         self.kept, result = kept, kept.result
-        self.threshold.set_map(
-            result.threshold, kept.default, kept.layers.limit, kept.unit, getattr(result, "calibration", None)
-        )
+        self.threshold.set_map(result.threshold, kept.default, kept.layers.limit, kept.unit, result.calibration)
         self.least.blockSignals(True)
         self.least.setValue(result.settings.least_ml)
         self.least.blockSignals(False)
