@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, Qt
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QPushButton
 
 from napari_genesis.widgets.anomaly.compare import ComparePanel
@@ -23,7 +23,14 @@ __all__ = ["Keeping"]
 
 
 class Keeping(QObject):
-    """Knows every map; tells panel, table and views which one is shown."""
+    """Knows every map; tells panel, table and views which one is shown.
+
+    Signals
+    -------
+    changed() : maps, or what they hold, are others than before
+    """
+
+    changed = Signal()
 
     def __init__(self, panel: ResultPanel) -> None:
         super().__init__(panel)
@@ -81,6 +88,7 @@ class Keeping(QObject):
             self.compare_fold.setVisible(len(self.maps) > 1)
             self.views_button.setVisible(bool(self.maps))
             self.compare.show_maps(self.maps, self.panel.kept)
+            self.changed.emit()
 
     def close_down(self) -> None:
         """Close the views and forget the maps; their layers stay, they are the user's."""

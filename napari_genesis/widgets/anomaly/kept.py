@@ -12,6 +12,7 @@ from napari_genesis.widgets.anomaly.exclusions import Exclusions
 if TYPE_CHECKING:
     from genesis3d.workflows.anomaly import AnomalyMap
     from napari_genesis.widgets.anomaly.layers import MapLayers
+    from napari_genesis.widgets.anomaly.measuring import Figures
 
 __all__ = ["KeptMap", "dice", "without"]
 
@@ -32,6 +33,7 @@ class KeptMap:
     unit: str
     exclusions: Exclusions = field(default_factory=Exclusions)
     excluded: frozenset[int] = frozenset()
+    figures: Figures | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -62,10 +62,10 @@ class MapLayers:
         own = {"lungs": self.lungs_volume, "regions": self.regions_volume}
         for role in ROLES:
             volume = own.get(role) or getattr(result, role, None)
-            if volume is None:
+            if volume is None or (role == "baseline" and result.recipe.name == "hu"):  # the score itself
                 continue
             kind = "labels" if role in LABELS else "image"
-            options = {"name": f"{scan} - {TITLES[role]} ({name})"} | looks(result, role, self.limit, like)
+            options = {"name": f"{TITLES[role]} - {scan} ({name})"} | looks(result, role, self.limit, like)
             self._layers[role] = add_volume(viewer, volume, like, kind=kind, **options)
         for role in BARS:
             if role in self._layers:
@@ -156,4 +156,6 @@ class MapLayers:
 
 def score_limit(result: AnomalyMap) -> float:
     """Return the upper colour limit of the score: 1 for a probability."""
+    if result.recipe.unit == "probability":
+        return 1.0
     return colour_limit(result.score, result.lungs, result.threshold)

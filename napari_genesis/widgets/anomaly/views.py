@@ -13,7 +13,6 @@ from qtpy.QtCore import QEvent, QSize, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from genesis3d.io.itk_filters.morphology import bounds
-
 from napari_genesis.layers import add_volume, view_point
 from napari_genesis.widgets.anomaly.looks import TITLES, looks
 

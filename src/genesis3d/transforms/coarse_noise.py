@@ -34,13 +34,17 @@ class CoarseNoise(Transform):
 
     label: ClassVar[str] = "coarse noise"
 
-    size_mm: tuple[Size, Size] = Field((6.0, 24.0), description="distance over which the noise changes, in mm")
+    size_mm: tuple[Size, Size] = Field(
+        (6.0, 24.0), title="size (mm)", description="distance over which the noise changes, in mm"
+    )
     sigma: tuple[Deviation, Deviation] = Field((0.05, 0.15), description="standard deviation, of the range 0 to 1")
     spacing: tuple[Spacing, Spacing, Spacing] = Field(
-        (2.5, 0.7, 0.7), description="size of a voxel (D, H, W), in mm, where a sub-volume is transformed by itself"
+        (2.5, 0.7, 0.7),
+        title="voxel (mm, D H W)",
+        description="size of a voxel (D, H, W), in mm, where a sub-volume is transformed by itself",
     )
-    low: float = Field(-1000.0, ge=-2000, le=0, description="HU that the sub-volume's 0 stands for")
-    high: float = Field(1000.0, ge=0, le=4000, description="HU that the sub-volume's 1 stands for")
+    low: float = Field(-1000.0, ge=-2000, le=0, title="0 is (HU)", description="HU that the sub-volume's 0 stands for")
+    high: float = Field(1000.0, ge=0, le=4000, title="1 is (HU)", description="HU that the sub-volume's 1 stands for")
 
     @model_validator(mode="after")
     def _ordered(self) -> CoarseNoise:

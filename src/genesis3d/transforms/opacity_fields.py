@@ -148,7 +148,7 @@ def smooth_field(rng: np.random.Generator, lungs: Lungs, size: float) -> torch.T
         torch_from(_spline(n, mm / size, float(first), count), lungs)
         for n, mm, first, count in zip(lungs.shape, lungs.spacing, phase, counts, strict=True)
     )
-    values = torch.matmul(h, torch.matmul(d, values.flatten(1)).unflatten(1, tuple(counts[1:])))
+    values = torch.matmul(h, torch.matmul(d, values.flatten(1)).reshape(-1, counts[1], counts[2]))
     return torch.matmul(values, w.T)
 
 
