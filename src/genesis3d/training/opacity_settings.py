@@ -50,7 +50,9 @@ class OpacityPairs(Config):
     """Sub-volumes and what is put into them: nothing, coarse noise alone, a foreign patch, and else opacities."""
 
     lungs: str | None = Field(
-        None, description="folder of lung masks, files of the scans' names; None: lungs are found in each scan"
+        None,
+        description="folder of lung masks, files of the scans' names; None: lungs are found in each scan; body: the "
+        "whole patient in their place, for other organs",
     )
     sampling: LungSampling = Field(default=LungSampling(), description="which sub-volumes are drawn, on which grid")
     scanner: ScannerJitter = Field(default=ScannerJitter(), description="how scanners differ")
