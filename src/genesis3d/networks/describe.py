@@ -14,6 +14,8 @@ MEANINGS = {
     "mse_constant": "the same of the best constant per sub-volume",
     "mse_median": "the same of a 3x3x3 median of the input",
     "dice": "mean Dice of the structures on held-out sub-volumes: 1 is perfect",
+    "average_precision": "mean precision of the opacity's probability over its levels: 1 is perfect",
+    "mae": "mean absolute error of the restored lung, of intensities in [0, 1]",
     "accuracy": "share of held-out sub-volumes whose class is right",
     "loss": "training loss on held-out sub-volumes",
     "psnr": "peak signal-to-noise ratio in dB: higher is better",

@@ -7,7 +7,7 @@ finds what is consolidated; docs/lungs.md says how good either is.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
@@ -29,11 +29,19 @@ if TYPE_CHECKING:
 
     Labels = NDArray[np.uint8]
 
-__all__ = ["METHODS", "MODEL", "LungMask", "Method", "find_lungs", "network_there"]
+__all__ = ["METHODS", "MODEL", "LungMask", "Method", "find_lungs", "network_labels", "network_there", "united"]
 
 Method = Literal["auto", "classical", "network", "body"]
 METHODS: tuple[Method, ...] = ("auto", "classical", "network", "body")
 MODEL = "genesis-lungs"
+
+
+@overload
+def find_lungs(scan: Volume, method: Method = "auto") -> LungMask: ...
+
+
+@overload
+def find_lungs(scan: Volume, method: Method, control: Control) -> LungMask | None: ...
 
 
 def find_lungs(scan: Volume, method: Method = "auto", control: Control = keep_running) -> LungMask | None:
@@ -64,7 +72,7 @@ def find_lungs(scan: Volume, method: Method = "auto", control: Control = keep_ru
     if method == "auto" and not network_there():
         method = "classical"
     by_rules = lung_labels(coarse) if method != "network" else None
-    by_network = _by_network(coarse, control) if method != "classical" else None
+    by_network = network_labels(coarse, control) if method != "classical" else None
     if method != "classical" and by_network is None:
         return None
     return _result(scan, coarse, by_rules, by_network)
@@ -98,7 +106,7 @@ def united(network: Labels, classical: Labels) -> Labels:
     return filled(largest_parts(both, (LEFT, RIGHT)), (LEFT, RIGHT))
 
 
-def _by_network(coarse: Volume, control: Control) -> Labels | None:
+def network_labels(coarse: Volume, control: Control) -> Labels | None:
     """Return the network's lungs on the grid of ``coarse``, the largest part of each, holes filled; None if stopped."""
     from genesis3d.workflows.segment_one import segment_volume
     from genesis3d.workflows.segment_settings import SegmentSettings
