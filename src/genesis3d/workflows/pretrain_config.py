@@ -9,11 +9,13 @@ from pydantic import Field, field_validator, model_validator
 from genesis3d.config import Config
 from genesis3d.data.sampling import SamplingConfig
 from genesis3d.errors import ConfigError
-from genesis3d.intensity import INTENSITIES, Intensity
+from genesis3d.intensity import INTENSITIES, Intensity, Window
 from genesis3d.networks import NETWORKS, Network
 from genesis3d.networks.unet3d import UNet3d
 from genesis3d.tasks import TASKS, Task
+from genesis3d.tasks.opacity import Opacity
 from genesis3d.tasks.restoration import Restoration
+from genesis3d.training.opacity_settings import OpacityPairs
 from genesis3d.training.settings import (
     AveragingSettings,
     KeepSettings,
@@ -47,6 +49,9 @@ class PretrainConfig(Config):
         default=NETWORK_SIZES["M"], description="the network to train"
     )
     task: Annotated[Task, *TASKS.field()] = Field(default=Restoration(), description="what it is trained for")
+    opacity: OpacityPairs | None = Field(
+        None, description="task opacity: which sub-volumes of lungs it sees, and what is put into them; None: as usual"
+    )
     optimiser: OptimiserSettings = Field(default=OptimiserSettings(), description="how weights follow gradients")
     averaging: AveragingSettings = Field(
         default=AveragingSettings(), description="whether model files hold an average of the weights"
@@ -101,6 +106,8 @@ class PretrainConfig(Config):
         values = self.to_dict()
         for name in ("cases", "start", "intensity", "chain", "network", "task", "licence"):
             del values[name]
+        if values["opacity"] is not None:
+            del values["opacity"]["lungs"]
         values["validation"] = {key: value for key, value in values["validation"].items() if key != "names"}
         return values
 
@@ -145,6 +152,14 @@ PRETRAIN_PRESETS: dict[str, PretrainConfig] = {
         network=NETWORK_SIZES["S"], minutes=10, sampling=SamplingConfig(patch=(24, 48, 48)), batch=6,
         task=Restoration(output="linear"), chain=chain_preset("moderate"),
         validation=ValidationSettings(patch=(32, 64, 64)),
+    ),
+    # Lungs with opacities put in, to be taken out and found: 6 mm slices, which every chest CT can be brought to.
+    "opacity": PretrainConfig(
+        task=Opacity(), opacity=OpacityPairs(), intensity=Window(low=-1000, high=200),
+        network=UNet3d(width=8, decoder="nearest", norm="batch", flat=1, out_channels=2),
+        sampling=SamplingConfig(patch=(16, 64, 64), rule="anywhere"), chain=chain_preset("identity"), minutes=13,
+        optimiser=OptimiserSettings(lr=2e-3, warmup=60, schedule="poly", clip=5.0),
+        averaging=AveragingSettings(decay=0.985), validation=ValidationSettings(windows=32),
     ),
     "official-pytorch": _OFFICIAL_PYTORCH,
     "official-keras": _OFFICIAL_KERAS,
