@@ -85,7 +85,7 @@ def test_the_body_of_any_scan() -> None:
     scan = Volume((500.0 * hollow)[None].astype(np.float32), Geometry(ball.shape, (2.0, 2.0, 2.0)), "MR", None, "head")
     mask = find_lungs(scan, "body").mask.data[0]
     assert set(np.unique(mask)) == {0, BODY}
-    assert dice(mask > 0, ball) > 0.95
+    assert dice(mask > 0, ball) > 0.9  # of 4 mm voxels
     with pytest.raises(DomainError, match="head: expected a patient in the scan, found nothing but background"):
         find_lungs(scan.with_data(np.zeros_like(scan.data)), "body")
 

@@ -86,6 +86,9 @@ class ModelCard(Config):
     attribution: tuple[DataSource, ...] = Field((), description="the data sets it was trained on, with their terms")
     step: int | None = Field(None, ge=0, description="training steps behind the weights")
     metrics: dict[str, float] = Field(default_factory=dict, description="figures on held-out sub-volumes, by name")
+    calibration: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="what anomaly scores are on healthy scans, by recipe"
+    )
     licence: str = Field("", description="terms of the weights and attribution of their data")
     versions: dict[str, str] = Field(default_factory=library_versions, description="libraries that made it")
     created: str = Field(

@@ -8,8 +8,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 from genesis3d.errors import ModelError
+from genesis3d.labels import BACKGROUND
 from genesis3d.networks.base import Network
 from genesis3d.networks.classifier import Classifier
+from genesis3d.networks.ensemble import Ensemble
 from genesis3d.networks.model_file import read_card, read_model
 from genesis3d.networks.unet3d import UNet3d
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from genesis3d.labels import LabelClass
     from genesis3d.networks.card import ModelCard
 
-__all__ = ["Transferred", "TransferredParts", "target_network", "transfer"]
+__all__ = ["Transferred", "TransferredParts", "single", "target_network", "transfer"]
 
 TransferredParts = Literal["encoder", "encoder_decoder", "all"]
 
@@ -59,10 +61,19 @@ def target_network(
     For a ``classification`` it is the model's encoder with a fully connected ``head``.  Raises ModelError when there is
     no such model.
     """
-    body = _FRESH if model is None else read_card(model).network.body
+    body = _FRESH if model is None else single(read_card(model), model).network.body
     if purpose == "classification":
         return Classifier(in_channels=in_channels, out_channels=out_channels, encoder=body, head=head)
     return body.replaced(in_channels=in_channels, out_channels=out_channels)
+
+
+def single(card: ModelCard, model: str) -> ModelCard:
+    """Return ``card``; raises ModelError when ``model`` is an ensemble, which is used and not trained on."""
+    if isinstance(card.network, Ensemble):
+        raise ModelError(
+            f"{model}: expected a model of one network to begin with, got an ensemble; take a member of it"
+        )
+    return card
 
 
 def transfer(
@@ -153,8 +164,8 @@ def _check_same(theirs: Network, ours: Network, parts: TransferredParts, where: 
 
 
 def _check_classes(theirs: Sequence[LabelClass], ours: Sequence[LabelClass], where: str) -> None:
-    """Raise ModelError where both say their classes and the names differ."""
-    left, right = (", ".join(one.name for one in classes) for classes in (theirs, ours))
+    """Raise ModelError where both say their classes and the names differ; the background goes without saying."""
+    left, right = (", ".join(one.name for one in classes if one.value != BACKGROUND) for classes in (theirs, ours))
     if left and right and left != right:
         raise ModelError(f"{where}: expected a model of the classes {right} to keep its head, got one of {left}")
 

@@ -26,7 +26,10 @@ Shape = tuple[int, int, int, int]
 
 TRANSFORMS: Registry[Transform] = Registry(
     "transform",
-    [f"genesis3d.transforms.{name}" for name in ("identity", "flip", "nonlinear", "shuffling", "painting", "chain")],
+    [
+        f"genesis3d.transforms.{name}"
+        for name in ("identity", "flip", "nonlinear", "shuffling", "painting", "opacity", "coarse_noise", "chain")
+    ],
 )
 
 _COMPILED: ContextVar[bool] = ContextVar("compiled", default=True)
