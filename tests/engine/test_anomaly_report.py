@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -12,15 +13,18 @@ import numpy as np
 import pytest
 from matplotlib.image import imsave
 
+from genesis3d.anomaly.base import RECIPES, Scene, Scored
+from genesis3d.anomaly.calibration import fit_calibration
 from genesis3d.networks.model_file import ModelCard
 from genesis3d.networks.unet3d import UNet3d
 from genesis3d.volume import Geometry, Volume
 from genesis3d.workflows import anomaly_report
 from genesis3d.workflows.anomaly import AnomalyMap, AnomalySettings
 from genesis3d.workflows.anomaly_map import find
-from genesis3d.workflows.anomaly_report import column_title, report_files, report_html, report_page, report_pdf
+from genesis3d.workflows.anomaly_report import report_files, report_html, report_page, report_pdf
 from genesis3d.workflows.anomaly_report_page import NOTICE, Facts, Page, Picture, Points, Section, Table, shown
 from genesis3d.workflows.anomaly_report_pdf import pdf_of
+from genesis3d.workflows.anomaly_report_tables import column_title
 
 SHAPE = (20, 24, 30)
 CARD = ModelCard(title="tiny <b>model</b>", network=UNet3d(width=2), limits="knows nothing", licence="CC BY 4.0")
@@ -42,8 +46,10 @@ def mapped(threshold: float = 100.0, unit: str | None = "HU", **changes: Any) ->
     labels, regions = find(scored, threshold, marked, scan, scored)
     values = {"scan": scan, "restored": scan.with_data(scan.data - score), "difference": scored, "score": scored,
               "lungs": marked, "labels": labels, "regions": regions, "threshold": threshold, "card": CARD,
-              "settings": AnomalySettings(device="cpu"), "lungs_from": "auto", "seconds": 1.0,
-              "warnings": ("The left lung <found> is small.",), "device": "cpu", "precision": "32"}  # fmt: skip
+              "settings": AnomalySettings(device="cpu"), "lungs_from": "auto", "seconds": 1.0, "probability": None,
+              "warnings": ("The left lung <found> is small.",), "device": "cpu", "precision": "32", "z": None,
+              "recipe": RECIPES.parse("difference"), "baseline": scored if unit else None, "calibration": None,
+              "scene": Scene(scan, marked), "scored": Scored(scored)}  # fmt: skip
     return AnomalyMap(**(values | changes))
 
 
@@ -107,7 +113,8 @@ def test_it_says_what_was_found_by_what_and_what_was_left_out(html: str) -> None
     share = 100 * volume / ((result.lungs.data > 0).sum() * 0.08)
     for said in (shown(share, "%"), shown(volume, "mL"), "100 HU", "The left lung <found> is small.",
                  "tiny <b>model</b>", "knows nothing", "CC BY 4.0", "outside the lung mask", "no calibration",
-                 "30 x 24 x 20 voxels", "torch", "overlap", "peak score (HU)"):  # fmt: skip
+                 "30 x 24 x 20 voxels", "torch", "overlap", "peak (HU)", "left, middle", "infiltrated (-750 to -400)",
+                 "density alone"):  # fmt: skip
         assert said in reader.text, said
     assert "b" not in {tag for tag, _ in reader.tags}
 
@@ -128,15 +135,37 @@ def test_without_a_region_and_without_hounsfield_units() -> None:
     assert "Regions" not in [section.title for section in page.sections]
     assert any("no region was found" in item.caption for section in page.sections for item in section.items
                if isinstance(item, Picture))  # fmt: skip
-    assert ("threshold", "900") in page.sections[0].items[0].pairs  # type: ignore[union-attr]
+    assert ("threshold of the score", "900") in page.sections[0].items[0].pairs  # type: ignore[union-attr]
+
+
+def test_what_is_known_of_healthy_lungs_is_said_and_what_is_missing_left_out(plain: None) -> None:
+    healthy = mapped()
+    rng = np.random.default_rng(1)
+    noise = np.where(healthy.lungs.data[0] > 0, rng.normal(20, 10, SHAPE), 0).astype(np.float32)
+    calibration = fit_calibration([(healthy.scene, Scored(healthy.score.with_data(noise)))], "difference")
+    page = report_page(replace(healthy, calibration=calibration))
+    headline = dict(page.sections[0].items[0].pairs)  # type: ignore[union-attr]
+    assert headline["of healthy lung flagged there"] == shown(100 * calibration.flag_rate(100.0), "%")
+    assert headline["p, among healthy scans"] == "0.50"
+    texts = [text for section in page.sections for item in section.items if isinstance(item, Points)
+             for text in item.sentences]  # fmt: skip
+    assert any("one healthy scan only" in text for text in texts)
+    assert not any("no calibration" in text for text in texts)
+    bare = replace(healthy, card=None, restored=None, difference=None, recipe=RECIPES.parse("hu"))
+    page = report_page(bare)
+    assert ("model", "none: the density of the lungs alone") in page.sections[-3].items[0].pairs  # type: ignore[union-attr]
+    table = next(item for section in page.sections for item in section.items if isinstance(item, Table))
+    assert "diff. (HU)" not in table.header
 
 
 def test_many_regions_are_cut_with_a_word(plain: None) -> None:
     result = mapped()
-    page = report_page(mapped(regions=result.regions * 40))
+    spots = np.zeros(SHAPE, np.int32)
+    spots[4:16:3, 5:19:3, 4:12:2] = np.arange(1, 81).reshape(4, 5, 4)
+    page = report_page(replace(result, labels=result.labels.with_data(spots)))
     table = next(item for section in page.sections for item in section.items if isinstance(item, Table))
     assert len(table.rows) == 25
-    assert "of 40" in table.note
+    assert "of 80" in table.note
 
 
 def test_a_pdf_turns_pages_and_keeps_the_notice_on_each() -> None:

@@ -13,7 +13,19 @@ import typer
 
 from genesis3d.errors import GenesisError
 
-GROUPS = ("scans", "prepare", "pretrain", "finetune", "segment", "evaluate", "study", "gallery", "models", "anomaly")
+GROUPS = (
+    "scans",
+    "prepare",
+    "pretrain",
+    "finetune",
+    "segment",
+    "evaluate",
+    "study",
+    "gallery",
+    "models",
+    "anomaly",
+    "calibrate",
+)
 
 
 def build_app() -> typer.Typer:

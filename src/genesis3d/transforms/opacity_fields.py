@@ -29,6 +29,7 @@ Vector = tuple[float, float, float]
 
 AERATED = (-975.0, -400.0)  # HU of a lung's voxels but for vessels: neither the air around the body nor tissue
 FILLED = 5.0  # mm: vessels thinner than about this lie in the lungs
+THIN = 24.0  # mm: what fills less than a third of so much is no lung
 RIM, DEEPEST = 3.0, 24.0  # mm: step and end of the depth that is found without a distance transform
 
 
@@ -102,10 +103,14 @@ def places(
 
 
 def lungs_of(x: torch.Tensor, spacing: Vector, window: tuple[float, float]) -> torch.Tensor:
-    """Return 1 where ``x`` (D, H, W), HU of ``window`` as [0, 1], is lung: mostly dark within 5 mm in the plane."""
+    """Return 1 where ``x`` (D, H, W), HU of ``window`` as [0, 1], is lung: mostly dark within 5 mm in the plane.
+
+    Thin layers, as clothes on the skin, are none.
+    """
     low, high = ((hu - window[0]) / (window[1] - window[0]) for hu in AERATED)
     dark = ((x > low) & (x < high)).float()
-    return (box_mean(dark, FILLED, spacing) > 0.5).float()
+    dark = (box_mean(dark, FILLED, spacing) > 0.5).float()
+    return dark * (box_mean(dark, THIN, spacing) > 0.3)
 
 
 def box_mean(x: torch.Tensor, size: float, spacing: Vector) -> torch.Tensor:
@@ -126,7 +131,7 @@ def _depth(mask: torch.Tensor, spacing: Vector) -> torch.Tensor:
     for _ in range(int(DEEPEST / step)):
         left = -functional.max_pool2d(-left[None], (2 * height + 1, 2 * width + 1), 1, (height, width))[0]
         depth = depth + step * left
-    return depth
+    return box_mean(depth, 2 * step, spacing) * mask
 
 
 def smooth_field(rng: np.random.Generator, lungs: Lungs, size: float) -> torch.Tensor:
@@ -143,7 +148,7 @@ def smooth_field(rng: np.random.Generator, lungs: Lungs, size: float) -> torch.T
         torch_from(_spline(n, mm / size, float(first), count), lungs)
         for n, mm, first, count in zip(lungs.shape, lungs.spacing, phase, counts, strict=True)
     )
-    values = torch.matmul(h, torch.matmul(d, values.flatten(1)).unflatten(1, tuple(counts[1:])))
+    values = torch.matmul(h, torch.matmul(d, values.flatten(1)).reshape(-1, counts[1], counts[2]))
     return torch.matmul(values, w.T)
 
 

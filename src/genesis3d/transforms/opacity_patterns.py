@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genesis3d.transforms.opacity_fields import Lungs, generator, smooth_field, torch_from, white_noise
 
@@ -60,6 +62,11 @@ class Fields:
         return (first.square_() + second.square_()).mul_(-0.5 / width**2).exp_().mul_(-0.95).add_(1)
 
     @cached_property
+    def cores(self) -> torch.Tensor:
+        """Where ground glass is denser, in [0, 1]: ragged patches in a third of it."""
+        return (self.uneven[0] + self.uneven[1]).sub_(0.5).clamp_(0, 1)
+
+    @cached_property
     def net(self) -> torch.Tensor:
         """Walls in [0, 1] between polygonal cells, as of secondary lobules with thickened septa.
 
@@ -76,17 +83,19 @@ class Fields:
         near, second = _two_nearest(places, torch_from(seeds, lungs), size / cell)
         width = max(septum, 1.3 * lungs.spacing[1])
         away = (second - near).mul_(cell)
-        return away.div_(-width).add_(1.2).clamp_(0, 1).mul_(min(1.0, septum / width))
+        thick = (bent[1] * 0.35).add_(0.65).clamp_(0.1, 1)  # not every septum alike
+        return away.div_(-width).add_(1.2).clamp_(0, 1).mul_(min(1.0, septum / width)).mul_(thick)
 
     def texture(self, one: dict[str, Any]) -> torch.Tensor:
         """Return the uneven density of an opacity, 1 on average and never below 0.2."""
         amount, mix = float(one["texture"]), float(one["mix"])
         fine, coarse = self.uneven
-        return (fine * (amount * np.sin(mix))).add_(coarse, alpha=amount * np.cos(mix)).add_(1).clamp_(min=0.2)
+        mixed = (fine * (amount * math.sin(mix))).add_(coarse, alpha=amount * math.cos(mix))
+        return mixed.add_(1).clamp_(min=0.2)
 
 
 def _two_nearest(
-    places: list[torch.Tensor], seeds: torch.Tensor, stretch: np.ndarray
+    places: list[torch.Tensor], seeds: torch.Tensor, stretch: NDArray[np.float64]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the distances, in cells, to the nearest and the second nearest of the seeds around each place."""
     import torch
@@ -100,10 +109,10 @@ def _two_nearest(
     next_near = near.clone()
     for step in np.ndindex(2, 2, 2):
         cell = flat + ((step[0] * counts[1] + step[1]) * counts[2] + step[2])
-        square = 0.0
+        square = torch.zeros_like(near)
         for axis in range(3):
-            seed = table[axis].index_select(0, cell).add_(float(step[axis])).view_as(rest[axis])
-            square = seed.sub_(rest[axis]).mul_(float(stretch[axis])).square_().add_(square)
+            seed = table[axis].index_select(0, cell).add_(float(step[axis])).view_as(near)
+            square.add_(seed.sub_(rest[axis]).mul_(float(stretch[axis])).square_())
         next_near = torch.minimum(next_near, torch.maximum(near, square))
         near = torch.minimum(near, square)
     return near.sqrt_(), next_near.sqrt_()

@@ -20,18 +20,20 @@ from genesis3d.files import write_atomic
 from genesis3d.io import write_volume
 from genesis3d.networks.card import library_versions
 from genesis3d.workflows.anomaly_map import lung_millilitres, rows
+from genesis3d.workflows.anomaly_masks import write_segmentations
+from genesis3d.workflows.anomaly_report import REPORTS, report_files
 
 if TYPE_CHECKING:
     from genesis3d.networks.model_file import ModelCard
     from genesis3d.volume import Volume
     from genesis3d.workflows.anomaly import AnomalyMap
 
-__all__ = ["FILES", "REPORT", "check_folder", "report", "table_text", "write_map", "write_text"]
+__all__ = ["FILES", "REPORT", "check_folder", "report", "table_text", "write_bytes", "write_map", "write_text"]
 
 REPORT = "report.json"
 # Of a map of a CT by a model that restores; probability.nii.gz comes with a model of opacity.
 FILES = ("restored.nii.gz", "difference.nii.gz", "score.nii.gz", "mask.nii.gz", "lungs.nii.gz", "baseline.nii.gz",
-         "regions.csv", REPORT)  # fmt: skip
+         "regions.csv", *REPORTS, REPORT)  # fmt: skip
 NOTICE = "Research software. Not for clinical use."
 
 
@@ -59,8 +61,11 @@ def write_map(result: AnomalyMap, out_dir: str | Path) -> Iterator[Event]:
     (folder / REPORT).unlink(missing_ok=True)
     for name, volume in _volumes(result).items():
         yield Saved(path=str(write_volume(_stored(volume), folder / name)), what=name)
-    for name, text in (("regions.csv", table_text(result)), (REPORT, json.dumps(report(result), indent=2) + "\n")):
-        write_text(folder / name, text)
+    yield from (Saved(path=str(path), what=path.name) for path in write_segmentations(result, folder))
+    files = {"regions.csv": table_text(result).encode()} | report_files(result)
+    files[REPORT] = (json.dumps(report(result), indent=2) + "\n").encode()
+    for name, content in files.items():
+        write_bytes(folder / name, content)
         yield Saved(path=str(folder / name), what=name)
 
 
@@ -113,7 +118,7 @@ def report(result: AnomalyMap) -> dict[str, Any]:
         },
         "warnings": list(result.warnings),
         "run": {"device": result.device, "precision": result.precision, "seconds": round(result.seconds, 1)},
-        "files": [*_volumes(result), "regions.csv", REPORT],
+        "files": [*_volumes(result), "regions.csv", *REPORTS, REPORT],
         "versions": library_versions(),
     }
 
@@ -145,7 +150,12 @@ def _stored(volume: Volume) -> Volume:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file, whole or not at all; raises ScanError."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; raises ScanError."""
     try:
-        write_atomic(path, text.encode())
+        write_atomic(path, content)
     except OSError as error:
         raise ScanError(f"{path}: cannot be written: {error.strerror or error}") from error

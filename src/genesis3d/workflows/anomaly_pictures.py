@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genesis3d.anomaly.hu import Hounsfield
 from genesis3d.io.itk_filters.morphology import bounds
 from genesis3d.workflows.anomaly_slices import Bar, Cut, Frame, Outline, Panel, slices_picture
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FLAGGED", "LUNGS", "axial_picture", "frame_of", "largest_picture", "middle_of", "score_bar"]
 
-FLAGGED, LUNGS = "#00e5ff", "#8bc34a"
+FLAGGED, LUNGS, DENSITY = "#00e5ff", "#8bc34a", "#ff9800"
 MARGIN = 12.0  # mm shown around the lungs
 CHEST = (-1100.0, 200.0)  # HU from black to white
 SLICES = 6
@@ -30,13 +31,13 @@ def largest_picture(result: AnomalyMap) -> bytes:
 
 
 def axial_picture(result: AnomalyMap) -> bytes:
-    """Return axial slices evenly through the lungs, head to feet: scan, restored, score."""
+    """Return axial slices evenly through the lungs, head to feet: scan, restored, score, density."""
     frame = frame_of(result.scan, result.lungs)
     hit = np.flatnonzero((result.lungs.data[0] > 0).any(axis=(1, 2)))
     span = int(hit[0]), int(hit[-1]) + 1
     at = [int(span[0] + (span[1] - span[0]) * (SLICES - i - 0.5) / SLICES) for i in range(SLICES)]
     cuts = [Cut(0, index) for index in dict.fromkeys(at)]
-    return slices_picture(_panels(result), cuts, frame, score_bar(result), panels_below=True)
+    return slices_picture(_panels(result, baseline=True), cuts, frame, score_bar(result), panels_below=True)
 
 
 def score_bar(result: AnomalyMap) -> Bar:
@@ -69,7 +70,7 @@ def middle_of(lungs: Volume) -> tuple[int, int, int]:
     return d, h, w
 
 
-def _panels(result: AnomalyMap) -> list[Panel]:
+def _panels(result: AnomalyMap, baseline: bool = False) -> list[Panel]:
     scan = result.scan.data[0]
     lungs = Outline(result.lungs.data[0], LUNGS, 0.5)
     found = Outline(result.labels.data[0], FLAGGED)
@@ -77,9 +78,12 @@ def _panels(result: AnomalyMap) -> list[Panel]:
     if result.restored is not None:
         panels.append(Panel("restored", result.restored.data[0]))
     panels.append(Panel("score, regions outlined", scan, result.score.data[0], (found,)))
+    if baseline and result.baseline is not None:
+        usual = Hounsfield().fixed_threshold(result.scene)
+        dense = Outline(result.baseline.data[0] >= usual, DENSITY)
+        panels.append(Panel("density alone, outlined", scan, outlines=(dense,)))
     return panels
 
 
 def _unit(result: AnomalyMap) -> str:
-    recipe = getattr(result, "recipe", None)
-    return str(getattr(recipe, "unit", "") or result.scan.unit or "")
+    return "probability" if result.recipe.unit == "probability" else result.scan.unit or ""

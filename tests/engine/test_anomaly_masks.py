@@ -1,0 +1,90 @@
+"""Masks of a map as DICOM Segmentations of its series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from genesis3d.anomaly.base import RECIPES
+from genesis3d.io import read_segmentation, read_volume
+from genesis3d.workflows.anomaly import AnomalyConfig, anomaly
+from genesis3d.workflows.anomaly_masks import write_segmentations
+
+
+class Result:
+    """What the masks need of a map."""
+
+    def __init__(self, scan: Any, flagged: bool = True) -> None:
+        self.scan = scan
+        lungs = np.zeros(scan.geometry.shape, np.uint8)
+        lungs[:, 2:6, 2:6], lungs[:, 2:6, 9:13] = 2, 1
+        labels = np.zeros(scan.geometry.shape, np.int32)
+        if flagged:
+            labels[1:3, 3:5, 10:12], labels[0, 3, 3] = 1, 2
+        self.lungs, self.labels = scan.with_data(lungs), scan.with_data(labels)
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DICOM series of four slices, stored feet first and head last."""
+    import SimpleITK as sitk
+
+    folder = tmp_path_factory.mktemp("series")
+    for z in range(4):
+        image = sitk.GetImageFromArray(np.full((1, 16, 16), -900 + z, np.int16))
+        for key, value in {"0008|0060": "CT", "0020|000e": "1.2.3.4", "0020|000d": "1.2.3", "0020|0052": "1.2.5",
+                           "0020|0032": f"0\\0\\{2 * z}", "0020|0037": "1\\0\\0\\0\\1\\0", "0010|0010": "Doe^John",
+                           "0028|1054": "HU", "0028|1052": "0", "0028|1053": "1"}.items():  # fmt: skip
+            image.SetMetaData(key, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(folder / f"{z}.dcm"))
+        writer.Execute(image)
+    return folder
+
+
+def test_masks_lie_on_the_series_with_their_names(series: Path, tmp_path: Path) -> None:
+    result: Any = Result(read_volume(series).canonical())
+    assert [path.name for path in write_segmentations(result, tmp_path)] == ["mask.dcm", "lungs.dcm"]
+    mask, lungs = (dcmread(tmp_path / name) for name in ("mask.dcm", "lungs.dcm"))
+    assert mask.Modality == lungs.Modality == "SEG"
+    assert mask.StudyInstanceUID == "1.2.3"
+    assert [segment.SegmentLabel for segment in mask.SegmentSequence] == ["anomaly"]
+    assert [segment.SegmentLabel for segment in lungs.SegmentSequence] == ["left lung", "right lung"]
+    assert (
+        mask.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Morphologically Abnormal Structure"
+    )
+    read, classes = read_segmentation(tmp_path / "mask.dcm", like=read_volume(series))
+    assert classes[0].name == "anomaly"
+    np.testing.assert_array_equal(read.canonical().data[0] > 0, result.labels.data[0] > 0)
+    nothing: Any = Result(result.scan, flagged=False)
+    assert [path.name for path in write_segmentations(nothing, tmp_path)] == ["lungs.dcm"]
+    assert not (tmp_path / "mask.dcm").exists()
+
+
+def test_a_scan_of_another_kind_has_none(tmp_path: Path, series: Path) -> None:
+    from dataclasses import replace
+
+    scan = read_volume(series).canonical()
+    plain: Any = Result(replace(scan, series=None))
+    assert list(write_segmentations(plain, tmp_path)) == []
+
+
+@pytest.mark.real
+def test_a_real_series(real_data: Path, tmp_path: Path) -> None:
+    """The lungs and what density alone flags on lidc-0001, read back on its grid, by pydicom and by us."""
+    scan = str(real_data / "open" / "dicom" / "lidc-0001.zip")
+    config = AnomalyConfig(scan=scan, out_dir=str(tmp_path), recipe=RECIPES.parse("hu"), lungs="classical")
+    names = [Path(event.path).name for event in anomaly(config) if event.kind == "saved"]
+    assert {"mask.dcm", "lungs.dcm", "report.html", "report.pdf"} <= set(names)
+    for name in ("mask", "lungs"):
+        stored = read_volume(tmp_path / f"{name}.nii.gz")
+        segments = dcmread(tmp_path / f"{name}.dcm")
+        assert segments.Rows == segments.Columns == 512
+        assert segments.pixel_array.sum() == np.count_nonzero(stored.data)
+    assert "LIDC-IDRI" not in (tmp_path / "report.html").read_text()
+    assert str(tmp_path) not in (tmp_path / "report.html").read_text()
