@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,6 +118,8 @@ class OpacityMaker:
         """Return input (C, D, H, W), target (C + 2, D, H, W), where it lies, and what was done to it in words."""
         place = self.sampler.locate(address / "location")
         patch = as_scanned(self.sampler.cut(place), self.settings.scanner, (address / "scanner").generator())
+        if (address / "alone").generator().random() < self.settings.lungs_alone:
+            patch = replace(patch, image=patch.image * patch.lungs)
         changed, weight, said = self._changed(patch, self._window(place.case), address)
         there = _to_be_found(changed[0] - patch.image[0], weight, patch.lungs, self.settings.least_change)
         if said == "untouched" or not self._also_uneven(said, address):
