@@ -1,9 +1,9 @@
-"""What is no healthy lung in LIDC-IDRI-0001 and 0002: masks of voxels that count nowhere.
+"""What is no healthy lung in LIDC-IDRI-0001, 0002 and the POPI scan: masks of voxels that count nowhere.
 
 python science/lidc_nodules.py DATA OUT
 
-DATA holds dicom/lidc-0001.zip, with the readers' XML in it, and chest_ct/lidc-0002.nii.gz.  Writes
-OUT/lidc-0001_excluded.nii.gz and OUT/lidc-0002_excluded.nii.gz on the scans' own grids.
+DATA holds dicom/lidc-0001.zip, with the readers' XML in it, and chest_ct/lidc-0002 and popi-00.nii.gz.  Writes
+OUT/lidc-0001_excluded.nii.gz and the others on the scans' own grids.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ if TYPE_CHECKING:
 SPACE = "{http://www.nih.gov}"
 MARGIN = 6.0  # mm around contours and what is dense: a voxel of the maps is as thick
 POINT = 4.0  # mm radius of a nodule below 3 mm, of which the readers give the middle alone
-# LIDC-IDRI-0002 comes without XML: a nodule with a band of dense lung in the left lung's base, found by eye
-EYE_PLACE = (-252.0, -17.0, 108.0)  # its middle, world (S, P, L) in mm
-EYE_REACH = 32.0  # mm around it within which what is dense is taken
+# found by eye, as these come without readers: middle, world (S, P, L) in mm, and mm around it
+BY_EYE = {
+    "lidc-0002": ((-252.0, -17.0, 108.0), 32.0),  # nodule with a band of dense lung at the base of the left lung
+    "popi-00": ((-10.5, 84.5, -87.4), 25.0),  # mass of about 25 mm above the right hilum
+}
 DENSE = -600.0  # HU after a Gaussian of 1.5 mm
 
 
 def contours(xml: bytes) -> Iterator[Contour]:
-    """Yield the readers' nodules slice by slice: z in mm, and corners (N, 2) as (row, column) in pixels; one is a point."""
+    """Yield the readers' nodules by slice: z in mm, and corners (N, 2) as (row, column) in pixels; one is a point."""
     for nodule in ElementTree.fromstring(xml).iter(f"{SPACE}unblindedReadNodule"):
         for roi in nodule.iter(f"{SPACE}roi"):
             place = roi.findtext(f"{SPACE}imageZposition")
@@ -54,7 +56,7 @@ def contours(xml: bytes) -> Iterator[Contour]:
 
 
 def read_by_readers(archive: Path, scan: Volume) -> Volume:
-    """Return a mask on the canonical grid of ``scan``, an axial series: every reader's nodules and MARGIN around them."""
+    """Return a mask on the canonical grid of ``scan``, an axial series: all readers' nodules and MARGIN around."""
     with zipfile.ZipFile(archive) as file:
         found = [name for name in file.namelist() if name.endswith(".xml")]
         if not found:
@@ -74,14 +76,14 @@ def read_by_readers(archive: Path, scan: Volume) -> Volume:
     return as_mask(scan, widened(inside, scan, MARGIN))
 
 
-def found_by_eye(scan: Volume) -> Volume:
-    """Return a mask on the canonical grid of LIDC-IDRI-0002: what is dense around EYE_PLACE, and MARGIN around it."""
+def found_by_eye(scan: Volume, name: str) -> Volume:
+    """Return a mask on the canonical grid of ``scan``: what is dense about the place of BY_EYE, and MARGIN around."""
     from scipy.ndimage import gaussian_filter
 
-    scan = scan.canonical()
+    scan, (place, reach) = scan.canonical(), BY_EYE[name]
     smooth = gaussian_filter(scan.data[0].astype(np.float32), [1.5 / step for step in scan.geometry.spacing])
-    middle = np.rint(scan.geometry.to_index(EYE_PLACE)).astype(int)
-    near = ball(scan, (int(middle[0]), int(middle[1]), int(middle[2])), EYE_REACH)
+    middle = np.rint(scan.geometry.to_index(place)).astype(int)
+    near = ball(scan, (int(middle[0]), int(middle[1]), int(middle[2])), reach)
     return as_mask(scan, widened(near & (smooth > DENSE), scan, MARGIN))
 
 
@@ -104,17 +106,22 @@ def as_mask(scan: Volume, inside: Mask) -> Volume:
     return scan.with_data(inside.astype(np.uint8), modality=None, unit=None, name=f"{scan.name} excluded", notes=())
 
 
+def write_excluded(data: Path, out: Path) -> list[Path]:
+    """Write the masks of all three scans under ``data`` to ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    archive = data / "dicom" / "lidc-0001.zip"
+    masks = {"lidc-0001": read_by_readers(archive, read_volume(archive))}
+    masks |= {name: found_by_eye(read_volume(data / "chest_ct" / f"{name}.nii.gz"), name) for name in BY_EYE}
+    return [write_volume(mask, out / f"{name}_excluded.nii.gz", labels=True) for name, mask in masks.items()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with dicom/ and chest_ct/")
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    archive = given.data / "dicom" / "lidc-0001.zip"
-    first, second = read_volume(archive), read_volume(given.data / "chest_ct" / "lidc-0002.nii.gz")
-    for name, mask in (("lidc-0001", read_by_readers(archive, first)), ("lidc-0002", found_by_eye(second))):
-        path = write_volume(mask, given.out / f"{name}_excluded.nii.gz", labels=True)
-        print(path, f"{mask.data.sum() * np.prod(mask.geometry.spacing) / 1000:.1f} mL")
+    for path in write_excluded(given.data, given.out):
+        print(path)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,6 @@ def measured(scan: Volume, given: Volume | None, lesion: Volume | None) -> Recor
         except DomainError as error:
             record["said"].append(f"{way}: {error}")
             continue
-        assert found is not None
         record["seconds"][way] = [time.perf_counter() - began, time.process_time() - cpu]
         masks[way] = found.mask.data[0] > 0
         if way == "auto":

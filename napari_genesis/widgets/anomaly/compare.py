@@ -67,6 +67,7 @@ class ComparePanel(QWidget):
         """List ``maps``, of which one is ``shown``; agreement is reckoned in the background."""
         if shown is not self._shown:
             self._before, self._shown = self._shown, shown
+            self._dice.clear()  # agreement with another one
         self._maps = list(maps)
         if self._before not in self._maps or self._before is shown:
             others = [each for each in self._maps if each is not shown]

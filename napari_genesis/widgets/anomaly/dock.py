@@ -15,11 +15,12 @@ from napari_genesis.guessing import likely_device, rounded
 from napari_genesis.jobs import JobState, ThreadJob
 from napari_genesis.layers import volume_from_layer
 from napari_genesis.widgets.anomaly.coarse import CoarseScore
+from napari_genesis.widgets.anomaly.dating import Dating
 from napari_genesis.widgets.anomaly.keeping import Keeping
 from napari_genesis.widgets.anomaly.kept import KeptMap
-from napari_genesis.widgets.anomaly.layers import MapLayers
-from napari_genesis.widgets.anomaly.masking import Masking
+from napari_genesis.widgets.anomaly.layers import MapLayers, unit_of
 from napari_genesis.widgets.anomaly.lungs import LungsPicker
+from napari_genesis.widgets.anomaly.masking import Masking
 from napari_genesis.widgets.anomaly.recipes import RecipePicker, RecipeSettings, usual
 from napari_genesis.widgets.anomaly.results import ResultPanel
 from napari_genesis.widgets.anomaly.saving import Files
@@ -40,6 +41,7 @@ __all__ = ["AnomalyDock"]
 
 SHOWN = ("device",)
 MORE = ("overlap", "window", "batch", "precision", "threads", "smooth", "rim_mm")
+GIVEN = ("layer", "none")  # where no lungs have to be found
 PURPOSES = {"restoration": ("restoration", "opacity"), "opacity": ("opacity",)}
 
 
@@ -65,6 +67,7 @@ class AnomalyDock(Dock):
         self.keeping = Keeping(self.panel)
         self.masking = Masking(self)
         self._lay_out()
+        self.dating = Dating(self)
         self.files = Files(self)
         self._request: Request | None = None
         self._coarse: CoarseScore | None = None
@@ -97,15 +100,15 @@ class AnomalyDock(Dock):
             return
         try:
             volume = replace(volume_from_layer(layer), notes=())  # said when the scan was opened
-            lungs, source, method = self.masking.wanted(volume)
+            lungs, source = self.masking.wanted(volume)
         except GenesisError as error:
             self.show_error(str(error))
             return
-        settings = self.own_threads(self.config).replaced(lungs_method=method)
+        settings = self.own_threads(self.config)
         names = layer.name, "" if path is None else model_name(path), self.recipes.recipe.name
         self._request, self._like = Request(volume, path, settings, lungs, source, names), layer
         limit = 1.0 if self.recipes.recipe.unit == "probability" else None
-        self._coarse = CoarseScore(self.viewer, layer, f"{layer.name} - score, coarse", limit)
+        self._coarse = CoarseScore(self.viewer, layer, f"score, coarse - {layer.name}", limit)
         job = ThreadJob(mapping(self._request), name="anomaly map")
         self.watch(job)
         job.changed.connect(self._on_phase)
@@ -144,10 +147,6 @@ class AnomalyDock(Dock):
         """Write the table of regions as CSV."""
         self.files.export(path)
 
-    def scan_of(self, name: str) -> Layer | None:
-        """Return the layer of the scan called ``name``."""
-        return next((each for each in self.layer_picker.layers() if each.name == name), None)
-
     def shutdown(self) -> None:
         """Stop, and let go of the viewer; layers made stay, they are the user's."""
         if not self.closed:
@@ -184,6 +183,7 @@ class AnomalyDock(Dock):
             form.changed.connect(self._on_settings)
         self.recipes.changed.connect(self._on_recipe)
         self.panel.failed.connect(self.show_error)
+        self.keeping.changed.connect(self.dating.refresh)
 
     def _show(self, request: Request, coarse: CoarseScore | None) -> None:
         result, (scan, model, recipe) = request.result[0], request.names
@@ -196,8 +196,7 @@ class AnomalyDock(Dock):
         except GenesisError as error:  # the scan's layer was moved or turned meanwhile
             self.show_error(str(error))
             return
-        unit = request.settings.recipe.unit if request.settings.recipe is not None else result.scan.unit
-        unit = result.scan.unit or "" if unit == "HU" else unit
+        unit = unit_of(result, "score")
         self.keeping.add(KeptMap(scan, model, recipe, result, layers, result.threshold, unit), like)
 
     def _on_phase(self, state: JobState) -> None:
@@ -208,7 +207,7 @@ class AnomalyDock(Dock):
                 request.coarse.popleft()
             self._coarse.show(request.coarse.popleft())
         if state.active and not state.total and request is not None:
-            self.status.show_facts("finding the lungs" if request.lungs_from == "auto" else "reading the model")
+            self.status.show_facts("reading the model" if request.lungs_from in GIVEN else "finding the lungs")
 
     def own_threads(self, config: AnomalySettings) -> AnomalySettings:
         """Leave a core to the window, unless the user said how many threads."""
@@ -223,15 +222,18 @@ class AnomalyDock(Dock):
             return AnomalySettings()
 
     def _recall_recipe(self) -> None:
-        """Take up the recipe of last time, else the one the model is made for."""
+        """Take up the recipe of last time, else the best one that there is a model for."""
         self.recipe_form.recall(self.store.get("recipes", {}))
-        self.recipes.set_recipe(self.store.get("recipe") or usual(self.models.card))
-        self._on_recipe()
+        self.recipes.set_recipe(self.store.get("recipe") or usual(entry.path for entry in self.models.entries()))
+        self._follow_recipe()
 
     def _on_recipe(self, _: object = None) -> None:
-        """Follow another recipe: its settings, the models it can use."""
+        self.store.put("recipe", self.recipes.recipe.name)
+        self._follow_recipe()
+
+    def _follow_recipe(self) -> None:
+        """Show the recipe's settings, and the models it can use."""
         recipe = self.recipes.recipe
-        self.store.put("recipe", recipe.name)
         self.recipe_form.show_recipe(recipe.name)
         if recipe.needs != "nothing":
             self.models.set_purpose(PURPOSES[recipe.needs])

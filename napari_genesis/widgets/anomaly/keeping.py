@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, Qt
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QPushButton
 
 from napari_genesis.widgets.anomaly.compare import ComparePanel
@@ -23,7 +23,14 @@ __all__ = ["Keeping"]
 
 
 class Keeping(QObject):
-    """Knows every map; tells panel, table and views which one is shown."""
+    """Knows every map; tells panel, table and views which one is shown.
+
+    Signals
+    -------
+    changed() : maps, or what they hold, are others than before
+    """
+
+    changed = Signal()
 
     def __init__(self, panel: ResultPanel) -> None:
         super().__init__(panel)
@@ -61,7 +68,7 @@ class Keeping(QObject):
         kept.layers.unhide()
         self.panel.show_map(kept)
         if self.views is not None:
-            self.views.show_map(kept, self._scan(kept))
+            self.views.show_map(kept, self.scan_of(kept))
         self.refresh()
 
     def drop(self, kept: KeptMap) -> None:
@@ -81,6 +88,13 @@ class Keeping(QObject):
             self.compare_fold.setVisible(len(self.maps) > 1)
             self.views_button.setVisible(bool(self.maps))
             self.compare.show_maps(self.maps, self.panel.kept)
+            self.changed.emit()
+
+    def scan_of(self, kept: KeptMap) -> Layer | None:
+        """Return the layer of the scan that a map was made of, while it is in the viewer."""
+        known = self._scans.get(id(kept))
+        layer = None if known is None else known()
+        return layer if layer is not None and layer in self.panel.viewer.layers else None
 
     def close_down(self) -> None:
         """Close the views and forget the maps; their layers stay, they are the user's."""
@@ -94,11 +108,6 @@ class Keeping(QObject):
         self.maps.remove(kept)
         self._scans.pop(id(kept), None)
 
-    def _scan(self, kept: KeptMap) -> Layer | None:
-        known = self._scans.get(id(kept))
-        layer = None if known is None else known()
-        return layer if layer is not None and layer in self.panel.viewer.layers else None
-
     def _on_views(self, wanted: bool) -> None:
         if not wanted:
             self._no_views()
@@ -110,7 +119,7 @@ class Keeping(QObject):
 
         viewer: Any = self.panel.viewer
         self.views = LinkedViews(viewer)
-        self.views.show_map(kept, self._scan(kept))
+        self.views.show_map(kept, self.scan_of(kept))
         self.views.closed.connect(self._on_views_closed)
         viewer.window.add_dock_widget(self.views, name="Map", area="bottom")
         self._corner(Qt.DockWidgetArea.RightDockWidgetArea)

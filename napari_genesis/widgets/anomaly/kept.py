@@ -12,6 +12,7 @@ from napari_genesis.widgets.anomaly.exclusions import Exclusions
 if TYPE_CHECKING:
     from genesis3d.workflows.anomaly import AnomalyMap
     from napari_genesis.widgets.anomaly.layers import MapLayers
+    from napari_genesis.widgets.anomaly.measuring import Figures
 
 __all__ = ["KeptMap", "dice", "without"]
 
@@ -32,6 +33,7 @@ class KeptMap:
     unit: str
     exclusions: Exclusions = field(default_factory=Exclusions)
     excluded: frozenset[int] = frozenset()
+    figures: Figures | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -42,10 +44,6 @@ class KeptMap:
     def name(self) -> str:
         """Recipe and model, for people."""
         return " · ".join(part for part in (self.recipe, self.model) if part)
-
-    def unit_of(self, role: str) -> str:
-        """Return the unit of a volume of the map: ``HU``, ``probability``, ``SD`` of healthy lungs for z-scores."""
-        return {"score": self.unit, "z": "SD"}.get(role, self.result.scan.unit or "")
 
     def take(self, result: AnomalyMap) -> None:
         """Take the regions found anew; what was taken out stays out."""

@@ -54,7 +54,9 @@ class LungsPicker(QWidget):
             self.combo.setItemData(self.combo.count() - 1, tip, 3)  # Qt's role of tool tips
         wheel_needs_focus(self.combo)
         self.brush = QPushButton("Brush", objectName="brush-lungs")
-        self.brush.setToolTip("edit the lungs with the brush: those of the map shown, which follows; without a map they are found first")
+        self.brush.setToolTip(
+            "edit the lungs with the brush: those of the map shown, which follows; without a map they are found first"
+        )
         row, column = QHBoxLayout(), QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)

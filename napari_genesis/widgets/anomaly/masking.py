@@ -35,8 +35,8 @@ class Masking(QObject):
         self._like: Any = None
         dock.lungs_picker.brushed.connect(self.edit)
 
-    def wanted(self, scan: Volume) -> tuple[Volume | None, str, str]:
-        """Return the lungs given, where they come from for the report, and the method where they are to be found.
+    def wanted(self, scan: Volume) -> tuple[Volume | None, str]:
+        """Return the lungs where they are given, and for the engine where they come from.
 
         Raises
         ------
@@ -44,15 +44,11 @@ class Masking(QObject):
             When the labels layer is not there, or is no mask.
         """
         picker = self.dock.lungs_picker
-        if picker.way == "layer":
-            if picker.layer is None:
-                raise DomainError(
-                    f"{scan.name}: expected a labels layer for the lungs, got none; pick one or another way"
-                )
-            return volume_from_layer(picker.layer), "layer", "auto"
-        if picker.way == "none" or (picker.way == "auto" and scan.unit != "HU"):
-            return None, "none", "auto"
-        return None, "auto", picker.way
+        if picker.way != "layer":
+            return None, "none" if picker.way == "auto" and scan.unit != "HU" else picker.way
+        if picker.layer is None:
+            raise DomainError(f"{scan.name}: expected a labels layer for the lungs, got none; pick one or another way")
+        return volume_from_layer(picker.layer), "layer"
 
     def describe(self, layer: Layer | None) -> None:
         """Say what the first way means for the picked scan."""
@@ -65,8 +61,8 @@ class Masking(QObject):
         """Give the brush for the lungs: of the map shown, of the labels picked, or of lungs found for it now."""
         dock, scan = self.dock, self.dock.layer_picker.layer
         shown = dock.panel.kept
-        mine = None if shown is None or scan is None or shown.scan != scan.name else shown.layers.layer("lungs")
-        mine = mine or dock.lungs_picker.layer
+        ours = shown is not None and scan is not None and dock.keeping.scan_of(shown) is scan
+        mine = (shown.layers.layer("lungs") if ours and shown is not None else None) or dock.lungs_picker.layer
         if mine is not None:
             brush(dock.viewer, mine)
             dock.status.show_facts("paint 1 left, 2 right, 0 to take away; the map follows")

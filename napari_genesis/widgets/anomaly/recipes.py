@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
-from genesis3d.anomaly.base import RECIPES, usual_recipe
+from genesis3d.anomaly.base import RECIPES
 from genesis3d.errors import GenesisError
 from napari_genesis.fields import wheel_needs_focus
 from napari_genesis.widgets.config_groups import ConfigGroups
+from napari_genesis.widgets.model_entries import purpose_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from genesis3d.anomaly.base import Recipe
-    from genesis3d.networks.card import ModelCard
 
 __all__ = ["RecipePicker", "RecipeSettings", "meaning", "usual"]
 
@@ -132,6 +135,7 @@ class RecipeSettings(QWidget):
             form.set_value(RECIPES.parse(name))
 
 
-def usual(card: ModelCard | None) -> str:
-    """Return the name of the recipe that a model is made for."""
-    return usual_recipe(card).name
+def usual(models: Iterable[Path]) -> str:
+    """Return the name of the best recipe that there is a model for."""
+    purposes = {purpose_of(path) for path in models}
+    return "opacity" if "opacity" in purposes else "difference" if "restoration" in purposes else "hu"

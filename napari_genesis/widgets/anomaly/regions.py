@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
@@ -12,11 +12,23 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTableWidgetItem, QVBoxLayo
 from napari_genesis.widgets.tables import MOST_ROWS, Number, ResultTable
 
 if TYPE_CHECKING:
+    from genesis3d.anomaly.figures import RegionRow
     from genesis3d.workflows.anomaly_map import FoundRegion
     from napari_genesis.widgets.anomaly.kept import KeptMap
 
 __all__ = ["MOST_ROWS", "RegionPanel", "RegionTable"]
 
+COLUMNS = (
+    ("#", "number in the regions layer"),
+    ("Where", "left or right, the patient's; upper, middle or lower third of the lungs' height"),
+    ("mL", "volume in millilitres"),
+    ("% lungs", "share of both lungs"),
+    ("mean {unit}", "mean of the scan in the region, {unit}"),
+    ("diff.", "mean of scan minus restored in the region, {unit}"),
+    ("z", "mean z-score in the region: standard deviations of healthy lungs"),
+    ("pleura", "from the surface of the lungs to the region, mm"),
+)
+HIDDEN = (5, 6, 7)  # columns that not every map has
 DELETE = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
 
 
@@ -32,21 +44,32 @@ class RegionTable(ResultTable):
     pressed = Signal(str)
 
     def __init__(self) -> None:
-        super().__init__(6, "regions")
+        super().__init__(len(COLUMNS), "regions")
         self.set_unit("HU")
 
     def set_unit(self, unit: str | None) -> None:
         """Name the unit of the means in the header."""
         unit = unit or "value"
-        titles = ("#", "Lung", "mL", "% lungs", f"mean {unit}", "diff.")
-        tips = ("number in the regions layer", "left or right, the patient's", "volume in millilitres",
-                "share of both lungs", f"mean of the scan in the region, {unit}",
-                f"mean of scan minus restored in the region, {unit}")  # fmt: skip
-        self.set_titles(titles, tips)
+        self.set_titles(
+            [title.format(unit=unit) for title, _ in COLUMNS], [tip.format(unit=unit) for _, tip in COLUMNS]
+        )
 
-    def fill(self, found: Sequence[FoundRegion], excluded: Collection[int] = ()) -> None:
-        """Show ``found``, those ``excluded`` struck out; the region that was chosen is no longer."""
-        self.fill_rows((item, _cells(item, item.region.label in excluded)) for item in found[:MOST_ROWS])
+    def fill(
+        self,
+        found: Sequence[FoundRegion],
+        excluded: Collection[int] = (),
+        figures: Mapping[int, RegionRow] | None = None,
+    ) -> None:
+        """Show ``found``, those ``excluded`` struck out; the region that was chosen is no longer.
+
+        ``figures`` are the further ones, by number; columns that nothing is known of are hidden.
+        """
+        known = figures or {}
+        rows = [(item, _cells(item, item.region.label in excluded, known.get(item.region.label)))
+                for item in found[:MOST_ROWS]]  # fmt: skip
+        self.fill_rows(rows)
+        for column in HIDDEN:
+            self.setColumnHidden(column, all(cells[column].text() == "-" for _, cells in rows))
 
     def current(self) -> FoundRegion | None:
         """Return the region of the row that is chosen."""
@@ -101,11 +124,13 @@ class RegionPanel(QWidget):
         self.table.pressed.connect(self._on_pressed)
 
     def show_map(self, kept: KeptMap, same: bool = False) -> None:
-        """Show the regions of a map, and what can be done to them; ``same``: numbered as before, the chosen one stays."""
+        """Show the regions of a map; ``same``: they are numbered as before, and the chosen one stays chosen."""
         before = self.table.current() if same else None
         self._excluded = kept.excluded
         self._can = (kept.exclusions.can_undo, kept.exclusions.can_redo)
-        self.table.fill(kept.result.regions, kept.excluded)
+        figures = kept.figures
+        known = figures is not None and figures.labels is kept.result.labels
+        self.table.fill(kept.result.regions, kept.excluded, figures.regions if known and figures is not None else None)
         if before is not None:
             self.table.choose(before.region.label)
         self._say()
@@ -143,15 +168,18 @@ class RegionPanel(QWidget):
             self.wanted.emit(what, None)
 
 
-def _cells(item: FoundRegion, out: bool) -> tuple[QTableWidgetItem, ...]:
+def _cells(item: FoundRegion, out: bool, row: RegionRow | None) -> tuple[QTableWidgetItem, ...]:
     r = item.region
+    where = item.lung or "-" if row is None else f"{row.lung} {row.third}"
     cells = (
         Number(r.label, f"{r.label} out" if out else str(r.label)),
-        QTableWidgetItem(item.lung or "-"),
+        QTableWidgetItem(where),
         Number(r.volume_ml, f"{r.volume_ml:.2f}"),
         Number(item.share, f"{item.share:.2f}"),
-        Number(r.means["value"], f"{r.means['value']:.0f}"),
-        Number(r.means["difference"], f"{r.means['difference']:+.0f}"),
+        _number(r.means["value"], ".0f"),
+        _number(r.means.get("difference"), "+.0f"),
+        _number(None if row is None else row.mean_z, ".1f"),
+        _number(None if row is None else row.pleura_mm, ".0f"),
     )
     for cell in cells if out else ():
         font = cell.font()
@@ -159,3 +187,7 @@ def _cells(item: FoundRegion, out: bool) -> tuple[QTableWidgetItem, ...]:
         cell.setFont(font)
         cell.setToolTip("excluded: counts in no total, file or report")
     return cells
+
+
+def _number(value: float | None, form: str) -> Number:
+    return Number(-1e9, "-") if value is None else Number(value, f"{value:{form}}")

@@ -10,8 +10,9 @@ from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QVB
 
 from napari_genesis.jobs import JobState, ThreadJob, close_jobs, close_with
 from napari_genesis.layers import patient_point, volume_from_layer
+from napari_genesis.widgets.anomaly.figures import FigureTabs
 from napari_genesis.widgets.anomaly.kept import without
-from napari_genesis.widgets.anomaly.regions import MOST_ROWS, RegionPanel
+from napari_genesis.widgets.anomaly.regions import MOST_ROWS
 from napari_genesis.widgets.anomaly.threshold import ThresholdRow
 from napari_genesis.widgets.anomaly.work import refining
 from napari_genesis.widgets.finding import Clicks, go_to
@@ -81,9 +82,7 @@ class ResultPanel(QWidget):
         self.settle()
         self._forget_lungs()
         self.kept, result = kept, kept.result
-        self.threshold.set_map(
-            result.threshold, kept.default, kept.layers.limit, kept.unit, getattr(result, "calibration", None)
-        )
+        self.threshold.set_map(result.threshold, kept.default, kept.layers.limit, kept.unit, result.calibration)
         self.least.blockSignals(True)
         self.least.setValue(result.settings.least_ml)
         self.least.blockSignals(False)
@@ -101,6 +100,7 @@ class ResultPanel(QWidget):
         self._settle.stop()
         self._edit.stop()
         close_jobs(self._jobs)
+        self.figures.forget()
         self._forget_lungs()
         self.kept = None
         self.hide()
@@ -165,8 +165,8 @@ class ResultPanel(QWidget):
         self.least = QDoubleSpinBox(objectName="least", minimum=0, maximum=1000, decimals=2, singleStep=0.1)
         self.least.setSuffix(" mL")
         self.least.setToolTip("regions smaller than this are left out")
-        self.regions = RegionPanel()
-        self.table = self.regions.table
+        self.figures = FigureTabs()
+        self.regions, self.table = self.figures.regions, self.figures.regions.table
         self.report_button = QPushButton("Report", objectName="report")
         self.report_button.setToolTip("pictures, figures, model and settings as a page in the browser")
         self.save_button = QPushButton("Save", objectName="save")
@@ -181,12 +181,13 @@ class ResultPanel(QWidget):
         self._buttons.addWidget(self.save_button)
         column.addWidget(self.summary)
         column.addLayout(rows)
-        column.addWidget(self.regions)
+        column.addWidget(self.figures)
         column.addLayout(self._buttons)
         self.threshold.changed.connect(self._on_threshold)
         self.least.valueChanged.connect(self._on_least)
         self.regions.chosen.connect(self._go_to)
         self.regions.wanted.connect(self._on_wanted)
+        self.figures.failed.connect(self.failed)
 
     def _refining(self, result: AnomalyMap) -> Any:
         return refining(result, self.threshold.value(), self.least.value(), self._edited_lungs(), self._found)
@@ -243,15 +244,11 @@ class ResultPanel(QWidget):
         assert kept is not None
         if draw:
             kept.layers.show_regions(kept.result.labels, kept.excluded)
-        self.regions.show_map(kept, same)
+        self.figures.show_map(kept, same)
         count, out = kept.left(), len(kept.excluded)
         listed = f", the {MOST_ROWS} largest listed" if len(kept.result.regions) > MOST_ROWS else ""
-        excluded = f", {out} excluded" if out else ""
-        plural = "" if count == 1 else "s"
-        self.summary.setText(
-            f"<b>{kept.millilitres():.1f} mL, {kept.share():.1f} % of the lungs</b> in {count} region{plural}"
-            f"{excluded}{listed}"
-        )
+        words = f"in {count} region{'' if count == 1 else 's'}{f', {out} excluded' if out else ''}{listed}"
+        self.summary.setText(f"<b>{kept.millilitres():.1f} mL, {kept.share():.1f} % of the lungs</b> {words}")
         self.counted.emit()
 
     def _regions(self) -> Layer | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from genesis3d.networks.card import ModelCard
     from genesis3d.volume import Volume
     from genesis3d.workflows.anomaly import AnomalyMap, AnomalySettings
+    from genesis3d.workflows.lungs import Method
 
 __all__ = ["Request", "Work", "finding", "guess_seconds", "mapping", "refining", "work_of"]
 
@@ -61,17 +62,17 @@ def mapping(request: Request) -> Work:
     return work
 
 
-def finding(volume: Volume, method: str, out: list[Volume]) -> Work:
+def finding(volume: Volume, method: Method, out: list[Volume]) -> Work:
     """Return the work of finding the lungs of a scan."""
 
     def work(control: Control) -> Iterator[Event]:
         from genesis3d.workflows.lungs import find_lungs
 
-        found = find_lungs(volume, method)
-        yield from (Warned(message=text) for text in found.warnings)
-        if control() == "run":
+        found = find_lungs(volume, method, control)
+        if found is not None:
+            yield from (Warned(message=text) for text in found.warnings)
             out.append(found.mask)
-        yield Finished(cancelled=not out)
+        yield Finished(cancelled=found is None)
 
     return work
 

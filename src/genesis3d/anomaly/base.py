@@ -15,6 +15,7 @@ from genesis3d.events import Control, Event, Started, Warned, keep_running
 from genesis3d.registry import Named, Registry
 
 if TYPE_CHECKING:
+    from genesis3d.anomaly.calibration import Calibration
     from genesis3d.networks.model_file import LoadedModel, ModelCard
     from genesis3d.volume import Volume
 
@@ -22,6 +23,7 @@ __all__ = ["RECIPES", "Needs", "Recipe", "RecipeField", "Scene", "Scored", "Unit
 
 Needs = Literal["nothing", "restoration", "opacity"]
 Unit = Literal["HU", "probability"]
+HEALTHY = 0.005  # share of healthy lung that a default threshold flags at most
 KINDS = {"restoration": "one that restores scans", "opacity": "one trained to find opacity"}
 
 
@@ -137,8 +139,21 @@ class Recipe(Named):
         return replace(scored, score=scored.score.with_data(scored.score.data * (scene.lungs.data > 0)))
 
     def default_threshold(self, scene: Scene) -> float:
-        """Return the threshold used when none is given, in the score's unit."""
-        return self.fixed_threshold(scene)
+        """Return the threshold used when none is given, in the score's unit.
+
+        The fixed one of the recipe, or a higher one where, by the model's calibration, that flags more than half a
+        percent of healthy lung.
+        """
+        fixed, known = self.fixed_threshold(scene), self.calibration(scene)
+        return fixed if known is None else max(fixed, known.threshold(HEALTHY))
+
+    def calibration(self, scene: Scene) -> Calibration | None:
+        """Return the calibration of the scene's model for this recipe as it is set, or None."""
+        from genesis3d.anomaly.calibration import calibration_of
+
+        found = None if scene.model is None else calibration_of(scene.model.card, self.name)
+        own = self.to_dict()
+        return found if found and all(own.get(key) == value for key, value in found.settings.items()) else None
 
     def fixed_threshold(self, scene: Scene) -> float:
         """Return the threshold of a model without a calibration, in the score's unit."""
@@ -146,7 +161,8 @@ class Recipe(Named):
 
 
 RECIPES: Registry[Recipe] = Registry(
-    "recipe", [f"genesis3d.anomaly.{name}" for name in ("hu", "difference", "opacity")]
+    "recipe",
+    [f"genesis3d.anomaly.{name}" for name in ("hu", "difference", "sweep", "iterative", "opacity", "ensemble")],
 )
 
 

@@ -22,7 +22,7 @@ from genesis3d.errors import ConfigError, ModelError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from genesis3d.anomaly.base import Scene, Scored
+    from genesis3d.anomaly.base import Recipe, Scene, Scored
     from genesis3d.networks.card import ModelCard
     from genesis3d.volume import Volume
 
@@ -118,9 +118,10 @@ class Calibration(Config):
         Measured, not taken from a normal distribution; never below the smallest share that was seen.  It is 1 at a z
         of exactly 0, the value outside the lungs.
         """
-        share = np.maximum(self.z_score.share_at(z.data), self.z_score.smallest)
-        share[z.data == 0] = 1
-        return z.with_data(share.astype(np.float32), name=z.name.removesuffix(" z") + " p")
+        p = np.ones(z.data.shape, np.float32)
+        told = z.data != 0
+        p[told] = np.maximum(self.z_score.share_at(z.data[told]), self.z_score.smallest)
+        return z.with_data(p, name=z.name.removesuffix(" z") + " p")
 
     def flag_rate(self, threshold: float) -> float:
         """Return the share (0 to 1) of healthy lung whose score is at least ``threshold``, all scans together."""
@@ -160,12 +161,15 @@ class Calibration(Config):
         """
         inside = scene.lungs.data[0] > 0
         score = scored.score.data[0][inside]
-        own = np.count_nonzero((score >= threshold) & (score > 0)) / max(score.size, 1)
+        own = int(np.count_nonzero((score >= threshold) & (score > 0))) / max(score.size, 1)
         healthy = self.shares(threshold, thickness(scene.scan))
-        return (1 + sum(share >= own for share in healthy)) / (self.scans + 1)
+        return (1 + len([share for share in healthy if share >= own])) / (self.scans + 1)
 
-    def doubts(self, scene: Scene) -> list[str]:
-        """Return sentences on why this calibration may not hold for a scan; empty when nothing speaks against it."""
+    def doubts(self, scene: Scene, recipe: Recipe | None = None) -> list[str]:
+        """Return sentences on why this calibration may not hold for a scan; empty when nothing speaks against it.
+
+        ``recipe``, if given, is the one in use: other settings than were calibrated are said.
+        """
         low, high = self.thickness_mm
         own, said = thickness(scene.scan), []
         if not low * (1 - SLACK) <= own <= high * (1 + SLACK):
@@ -174,6 +178,10 @@ class Calibration(Config):
                 f"slices of {own:.3g} mm lie outside the {seen} that the recipe {self.recipe} was calibrated on: "
                 "z, p and healthy flag rates are guesses for this scan"
             )
+        if recipe is not None and self.settings and recipe.to_dict() != self.settings:
+            used = recipe.to_dict()
+            other = ", ".join(f"{key} {value}" for key, value in self.settings.items() if used.get(key) != value)
+            said.append(f"the recipe {self.recipe} was calibrated with other settings: {other}")
         if self.unit != scene.scan.unit:
             units = self.unit or "values without a unit", scene.scan.unit or "values without a unit"
             said.append(f"the recipe {self.recipe} was calibrated on {units[0]}, this scan has {units[1]}")

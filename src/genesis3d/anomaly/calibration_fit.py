@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ UPPER = 0.97725  # quantile that lies two spreads above the median of a normal d
 class _Sampled:
     """What is kept of one scan at one thickness: drawn voxels with their conditions, and the table of its scores."""
 
-    subject: int
+    subject: str
     thickness: float
     score: NDArray[np.float32]
     where: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
@@ -81,10 +82,14 @@ class Fitting:
         millilitres = np.count_nonzero(lung) * float(np.prod(scene.scan.geometry.spacing)) / 1000
         self._subjects.setdefault(subject, (millilitres, dense_share(scene)))
         self._units.add(scene.scan.unit)
-        number = list(self._subjects).index(subject)
         score = scored.score.data[0][inside]
         tail = Tail.of(score[score > 0], score.size)
-        self._parts.append(self._drawn(found, inside, scored, number, tail))
+        self._parts.append(self._drawn(found, inside, scored, subject, tail))
+
+    def drop(self, subject: str) -> None:
+        """Forget every thickness of a scan."""
+        self._subjects.pop(subject, None)
+        self._parts = [part for part in self._parts if part.subject != subject]
 
     def done(self) -> Calibration:
         """Return the calibration of all scans added.
@@ -113,26 +118,26 @@ class Fitting:
             source="".join(map(str, source)),
             score=pooled([part.tail for part in self._parts], weights),
             z_score=pooled(tails, weights),
-            healthy_scans=tuple(self._scan(number) for number in range(len(self._subjects))),
+            healthy_scans=tuple(self._scan(subject) for subject in self._subjects),
         )
 
     def _drawn(
-        self, found: Conditions, inside: NDArray[np.bool_], scored: Scored, subject: int, tail: Tail
+        self, found: Conditions, inside: NDArray[np.bool_], scored: Scored, subject: str, tail: Tail
     ) -> _Sampled:
         """Draw voxels of the lungs, always the same ones, with the score and conditions of each."""
-        index = _places(inside[found.box], subject)
+        index = _places(inside[found.box], len(self._parts))
         block = tuple((index // found.factor).T)
         score = scored.score.data[0][found.box][tuple(index.T)].astype(np.float32)
         where = found.level[block], found.gradient[block], found.depth[block]
         return _Sampled(subject, found.thickness, score, where, tail)
 
     def _weights(self) -> list[float]:
-        variants = np.bincount([part.subject for part in self._parts])
-        return [1 / float(variants[part.subject]) for part in self._parts]
+        variants = Counter(part.subject for part in self._parts)
+        return [1 / variants[part.subject] for part in self._parts]
 
-    def _scan(self, number: int) -> HealthyScan:
-        millilitres, dense = list(self._subjects.values())[number]
-        parts = sorted((p for p in self._parts if p.subject == number), key=lambda part: part.thickness)
+    def _scan(self, subject: str) -> HealthyScan:
+        millilitres, dense = self._subjects[subject]
+        parts = sorted((p for p in self._parts if p.subject == subject), key=lambda part: part.thickness)
         return HealthyScan(
             lungs_ml=round(millilitres, 1),
             dense_percent=None if dense is None else round(100 * dense, 2),
@@ -182,10 +187,10 @@ def fill_sparse(
     return chosen
 
 
-def _places(inside: NDArray[np.bool_], subject: int) -> NDArray[np.int64]:
+def _places(inside: NDArray[np.bool_], slot: int) -> NDArray[np.int64]:
     flat = np.flatnonzero(inside)
     if flat.size > SAMPLES:
-        draw = Address(0, slot=subject, path="calibration").generator().integers(0, flat.size, SAMPLES)
+        draw = Address(0, slot=slot, path="calibration").generator().integers(0, flat.size, SAMPLES)
         flat = flat[np.sort(draw)]
     return np.stack(np.unravel_index(flat, inside.shape), axis=1)
 
@@ -219,7 +224,8 @@ def _tables(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return location, spread and source of every bin."""
     score = np.concatenate([part.score for part in parts]).astype(np.float64)
-    subjects = np.concatenate([np.full(part.score.size, part.subject) for part in parts])
+    numbers = {subject: number for number, subject in enumerate(dict.fromkeys(part.subject for part in parts))}
+    subjects = np.concatenate([np.full(part.score.size, numbers[part.subject]) for part in parts])
     keys = np.stack(np.unravel_index(np.concatenate(index), bins.shape), axis=1)
     weight = 1 / np.bincount(subjects * bins.shape[3] + keys[:, 3])[subjects * bins.shape[3] + keys[:, 3]]
     there = np.unique(subjects * bins.shape[3] + keys[:, 3]) % bins.shape[3]

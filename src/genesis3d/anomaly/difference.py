@@ -19,22 +19,49 @@ if TYPE_CHECKING:
     from genesis3d.events import Control, Event
     from genesis3d.volume import Volume
 
-__all__ = ["SHARE", "Difference"]
+__all__ = ["SHARE", "Difference", "Restoring"]
 
 SHARE = 0.075  # of the model's intensity range: 150 HU for [-1000, 1000]
 
 
-@RECIPES.register("difference")
-class Difference(Recipe):
-    """Scan minus restored, after a median: one pass of any model that restores."""
+class Restoring(Recipe):
+    """What recipes share whose score is scan minus restored, in the scan's unit."""
 
-    label: ClassVar[str] = "Difference"
     needs: ClassVar[Needs] = "restoration"
 
     sides: Literal["one-sided", "signed"] = Field(
         "one-sided",
         description="one-sided: only what is brighter than restored, as opacity is; signed: darker counts as well",
     )
+
+    def rescored(self, scored: Scored, scene: Scene) -> Scored:
+        """Return the score from the difference as it is, also where lung was added and a window was."""
+        if scored.difference is None:
+            return super().rescored(scored, scene)
+        return replace(scored, score=self._score(scored.difference.data, scene))
+
+    def fixed_threshold(self, scene: Scene) -> float:
+        """Return 7.5 % of the model's range: 150 HU for [-1000, 1000]."""
+        return SHARE * scene.card.intensity.fit(scene.scan).width
+
+    def scored(self, seen: Seen, scene: Scene) -> Scored:
+        """Return what ``seen`` amounts to."""
+        score = self._score(seen.difference, scene)
+        difference = seen.volume(seen.difference, "difference")
+        return Scored(score, seen.restored, difference, None, seen.device, seen.precision)
+
+    def _score(self, difference: NDArray[Any], scene: Scene) -> Volume:
+        values = np.abs(difference) if self.sides == "signed" else difference
+        smooth = scene.smooth if scene.card.working_spacing is None else 0  # there it was done already
+        return finished(values, scene.scan, scene.lungs, smooth)
+
+
+@RECIPES.register("difference")
+class Difference(Restoring):
+    """Scan minus restored, after a median: one pass of any model that restores."""
+
+    label: ClassVar[str] = "Difference"
+
     windows: Literal["spread", "anchored"] = Field(
         "spread",
         description="spread: evenly over the lungs; anchored: at fixed places in space, so that a crop of a scan gives "
@@ -51,23 +78,4 @@ class Difference(Recipe):
             scene.told(self._score(seen.difference, scene))
 
         seen = yield from look(scene, control, self.phases, self.windows == "anchored", first)
-        if seen is None:
-            return None
-        difference = seen.volume(seen.difference, "difference")
-        score = self._score(seen.difference, scene)
-        return Scored(score, seen.restored, difference, None, seen.device, seen.precision)
-
-    def rescored(self, scored: Scored, scene: Scene) -> Scored:
-        """Return the score from the difference as it is, also where lung was added and a window was."""
-        if scored.difference is None:
-            return super().rescored(scored, scene)
-        return replace(scored, score=self._score(scored.difference.data, scene))
-
-    def fixed_threshold(self, scene: Scene) -> float:
-        """Return 7.5 % of the model's range: 150 HU for [-1000, 1000]."""
-        return SHARE * scene.card.intensity.fit(scene.scan).width
-
-    def _score(self, difference: NDArray[Any], scene: Scene) -> Volume:
-        values = np.abs(difference) if self.sides == "signed" else difference
-        smooth = scene.smooth if scene.card.working_spacing is None else 0  # there it was done already
-        return finished(values, scene.scan, scene.lungs, smooth)
+        return None if seen is None else self.scored(seen, scene)

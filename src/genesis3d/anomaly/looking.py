@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Vector = tuple[float, float, float]
     Box = tuple[slice, slice, slice]
 
-__all__ = ["Seen", "look", "phases_of"]
+__all__ = ["Seen", "begun", "bench", "brought_back", "look", "phases_of"]
 
 AROUND = 20.0  # mm around the lungs that come back to the scan's grid
 MEDIAN = (0, 1, 1)  # radius in voxels of the working grid: 3x3x1
@@ -106,9 +106,26 @@ def look(
     return (yield from _on_working_grid(scene, control, card.working_spacing, shifts, first))
 
 
+def bench(scene: Scene) -> Ready:
+    """Return all that passes over the scan need, on the grid the model works on, at the first phase."""
+    spacing = scene.card.working_spacing
+    if spacing is not None:
+        return _ready(scene, spacing, 0.0)
+    return prepare(scene.scan, scene.loaded, scene.running, scene.lungs.data[0] > 0, anchored=True)
+
+
+def brought_back(scene: Scene, ready: Ready, difference: NDArray[np.float32]) -> Seen:
+    """Return a ``difference`` (C, ...) on the grid of :func:`bench` as seen on the scan's own grid."""
+    if scene.card.working_spacing is not None:
+        work = ready.volume
+        smooth = np.stack([median(part, MEDIAN) for part in difference])
+        difference = from_working(type(work)(smooth, work.geometry), scene.scan, _around(scene))
+    return _seen(scene.scan, ready, difference, None)
+
+
 def _on_own_grid(scene: Scene, control: Control, anchored: bool) -> Generator[Event, None, Seen | None]:
     ready = prepare(scene.scan, scene.loaded, scene.running, scene.lungs.data[0] > 0, anchored)
-    yield from _begun(ready, len(ready.plan.starts))
+    yield from begun(ready, len(ready.plan.starts))
     if ready.card.purpose != "opacity":
         restored = yield from run_windows(ready, control)
         return (
@@ -126,7 +143,7 @@ def _on_working_grid(
     ready = _ready(scene, spacing, shifts[0])
     passes = [ready] + [_shifted(scene, ready, spacing, shift) for shift in shifts[1:]]
     total, done = sum(len(one.plan.starts) for one in passes), 0
-    yield from _begun(ready, total)
+    yield from begun(ready, total)
     box = _around(scene)
     sums: list[NDArray[np.float32]] = []
     for index, one in enumerate(passes):
@@ -159,7 +176,8 @@ def _worked(scene: Scene, spacing: Vector, shift: float) -> tuple[Volume, NDArra
     return work, working_mask(scene.lungs, spacing, shift, 1e-3)
 
 
-def _begun(ready: Ready, total: int) -> Generator[Event, None, None]:
+def begun(ready: Ready, total: int) -> Generator[Event, None, None]:
+    """Yield the event that opens ``total`` windows, and what is to be said."""
     started = ready.started("anomaly")
     yield Started(**(started.model_dump(exclude={"kind"}) | {"total": total}))
     yield from (Warned(message=text) for text in ready.warnings)

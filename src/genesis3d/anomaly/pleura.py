@@ -70,4 +70,4 @@ def depth_of_blocks(
     if lung.all() or not lung.any():
         return np.where(lung, np.float32(FAR), np.float32(0))
     surface = np.float32(min(d, h, w) / 2)  # it runs between the centres of two blocks
-    return np.maximum(distance_to(~lung, (d, h, w)) - surface, 0)
+    return np.asarray(np.maximum(distance_to(~lung, (d, h, w)) - surface, 0))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from genesis3d.networks.model_file import LoadedModel, ModelCard
     from genesis3d.volume import Volume
 
-__all__ = ["Ready", "RestoreSettings", "Restored", "check_model", "prepare", "run_windows", "windows_of"]
+__all__ = ["Ready", "RestoreSettings", "Restored", "check_model", "in_unit", "prepare", "run_windows", "windows_of"]
 
 PATCH = (32, 64, 64)
 PROBED = 12  # windows from which on it pays to measure which precision is faster
@@ -123,7 +123,7 @@ def prepare(
     batch = settings.batch or _usual_batch(card, predictor)
     first = plan.starts[:batch] if len(plan.starts) >= PROBED else ()
     if first:
-        predictor.probe(np.stack([_unit(scale, cut(volume.data, start, plan.size)) for start in first]))
+        predictor.probe(np.stack([in_unit(scale, cut(volume.data, start, plan.size)) for start in first]))
     elif predictor.precision == "auto":
         predictor.precision = "32"
     return Ready(volume, card, scale, plan, Careful(model, predictor), batch, tuple(warnings))
@@ -145,7 +145,7 @@ def windows_of(
     data : on the grid of ``ready.volume``, in its unit, or in [0, 1] where ``unit``
     done, total : windows of earlier passes over the scan, and of all passes; 0: this is the only one
     """
-    to_unit = _same if unit else lambda values: _unit(ready.scale, values)
+    to_unit = _same if unit else lambda values: in_unit(ready.scale, values)
     work = sweep(data, ready.plan, ready.predict, to_unit, ready.batch, control)
     total, began, told = total or len(ready.plan.starts), time.monotonic(), 0.0
     while True:
@@ -194,7 +194,7 @@ def _in_own_units(ready: Ready, values: NDArray[np.float32], covered: NDArray[np
     )
 
 
-def _unit(scale: Scale, values: NDArray[Any]) -> NDArray[np.float32]:
+def in_unit(scale: Scale, values: NDArray[Any]) -> NDArray[np.float32]:
     """Map to [0, 1], voxels without a value to 0."""
     return np.nan_to_num(scale.to_unit(values), copy=False, nan=0.0)
 

@@ -158,4 +158,5 @@ def _zone(sums: SliceSums, lung: str, third: str, slices: NDArray[np.int64], sid
 
 def side_codes(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return the place in :data:`LUNGS` of each label above 0."""
-    return np.minimum(labels, len(LUNGS)).astype(np.int64) - 1
+    codes: NDArray[np.int64] = np.minimum(labels, len(LUNGS)).astype(np.int64) - 1
+    return codes

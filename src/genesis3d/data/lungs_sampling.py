@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genesis3d.data.lungs_settings import LungSampling
+    from genesis3d.intensity import Scale
     from genesis3d.rng import Address
+    from genesis3d.volume import Geometry, Volume
 
     Array = NDArray[np.float32]
     Vector = tuple[float, float, float]
@@ -65,9 +67,14 @@ class LungSampler:
         self.warnings: list[str] = []
 
     @property
-    def volumes(self) -> list[object]:
+    def volumes(self) -> list[Volume]:
         """The scans themselves."""
         return [scan.volume for scan in self.scans]
+
+    @property
+    def scales(self) -> list[Scale]:
+        """Their maps to [0, 1]."""
+        return [scan.scale for scan in self.scans]
 
     def locate(self, address: Address) -> Place:
         """Return the sub-volume at ``address``: a scan, each as likely, and a place in its lungs that fits.
@@ -110,6 +117,13 @@ class LungSampler:
             for middle, n, size, spacing in zip(place.centre, self.patch, place.spacing, own, strict=True)
         ]
         return Location(place.case, (first[0], first[1], first[2]))
+
+    def geometry(self, place: Place) -> Geometry:
+        """Return the grid of the sub-volume at ``place``."""
+        own = self.scans[place.case].volume.geometry
+        first = [float(one[0]) / size - 0.5 for one, size in zip(self._centres(place), own.spacing, strict=True)]
+        s, p, left = (float(v) for v in own.to_world((first[0], first[1], first[2])))
+        return replace(own, shape=self.patch, spacing=place.spacing, origin=(s, p, left))
 
     def _drawn(self, case: int, rng: np.random.Generator) -> Place:
         settings, scan = self.settings, self.scans[case]

@@ -11,6 +11,7 @@ from genesis3d.errors import ModelError
 from genesis3d.labels import BACKGROUND
 from genesis3d.networks.base import Network
 from genesis3d.networks.classifier import Classifier
+from genesis3d.networks.ensemble import Ensemble
 from genesis3d.networks.model_file import read_card, read_model
 from genesis3d.networks.unet3d import UNet3d
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from genesis3d.labels import LabelClass
     from genesis3d.networks.card import ModelCard
 
-__all__ = ["Transferred", "TransferredParts", "target_network", "transfer"]
+__all__ = ["Transferred", "TransferredParts", "single", "target_network", "transfer"]
 
 TransferredParts = Literal["encoder", "encoder_decoder", "all"]
 
@@ -60,10 +61,19 @@ def target_network(
     For a ``classification`` it is the model's encoder with a fully connected ``head``.  Raises ModelError when there is
     no such model.
     """
-    body = _FRESH if model is None else read_card(model).network.body
+    body = _FRESH if model is None else single(read_card(model), model).network.body
     if purpose == "classification":
         return Classifier(in_channels=in_channels, out_channels=out_channels, encoder=body, head=head)
     return body.replaced(in_channels=in_channels, out_channels=out_channels)
+
+
+def single(card: ModelCard, model: str) -> ModelCard:
+    """Return ``card``; raises ModelError when ``model`` is an ensemble, which is used and not trained on."""
+    if isinstance(card.network, Ensemble):
+        raise ModelError(
+            f"{model}: expected a model of one network to begin with, got an ensemble; take a member of it"
+        )
+    return card
 
 
 def transfer(

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genesis3d.data.lungs_sampling import LungPatch, LungSampler
+from genesis3d.data.lungs_sampling import LungPatch, LungSampler, Place
 from genesis3d.errors import ConfigError
 from genesis3d.rng import Address
 from genesis3d.training.pairs import Pairs
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
     Window = tuple[float, float]
 
-__all__ = ["OpacityMaker", "uneven_density"]
+__all__ = ["OpacityMaker", "as_scanned"]
 
 _SMOOTHED = 0.10  # a change that is as large in the mean of 3x3 voxels is opacity, however thin its weight
 
@@ -84,13 +85,25 @@ class OpacityMaker:
         on_gpu = self.device is not None and self.device.type == "cuda"
         return max(1, min(8, (os.cpu_count() or 2) - 1)) if on_gpu else 1
 
+    def of_seed(self, seed: int) -> OpacityMaker:
+        """Return a maker of other draws by another seed, with all slots."""
+        return OpacityMaker(self.sampler, self.settings, seed, self.batch, stream=self.stream, device=self.device)
+
+    def address(self, step: int, slot: int) -> Address:
+        """Return the address of one slot; ``step`` counts from 0."""
+        return Address(self.seed, step, slot, self.stream)
+
+    def place(self, step: int, slot: int) -> Place:
+        """Return which sub-volume one slot shows."""
+        return self.sampler.locate(self.address(step, slot) / "location")
+
     def pairs(self, step: int) -> Pairs:
         """Return the batch of ``step``, of it the slots made here."""
-        return self._made([Address(self.seed, step, slot, self.stream) for slot in self.slots])
+        return self._made([self.address(step, slot) for slot in self.slots])
 
     def pair(self, step: int, slot: int) -> Pairs:
         """Return the batch of one that holds ``slot`` of ``step``, bit for bit as in :meth:`pairs`."""
-        return self._made([Address(self.seed, step, slot, self.stream)])
+        return self._made([self.address(step, slot)])
 
     def _made(self, addresses: Sequence[Address]) -> Pairs:
         import torch
@@ -105,8 +118,9 @@ class OpacityMaker:
         """Return input (C, D, H, W), target (C + 2, D, H, W), where it lies, and what was done to it in words."""
         place = self.sampler.locate(address / "location")
         patch = as_scanned(self.sampler.cut(place), self.settings.scanner, (address / "scanner").generator())
-        scale = self.sampler.scans[place.case].scale
-        changed, weight, said = self._changed(patch, (scale.low, scale.high), address)
+        if (address / "alone").generator().random() < self.settings.lungs_alone:
+            patch = replace(patch, image=patch.image * patch.lungs)
+        changed, weight, said = self._changed(patch, self._window(place.case), address)
         there = _to_be_found(changed[0] - patch.image[0], weight, patch.lungs, self.settings.least_change)
         if said == "untouched" or not self._also_uneven(said, address):
             input = changed
@@ -115,6 +129,13 @@ class OpacityMaker:
             said = f"{said} + coarse noise" if said else "coarse noise"
         target = np.concatenate([patch.image, patch.lungs[None], there[None]])
         return input, target, self.sampler.location(place), said
+
+    def _window(self, case: int) -> Window:
+        """Return the HU that 0 and 1 stand for; a scan without HU is taken for a CT of the usual window."""
+        from genesis3d.transforms.opacities import WINDOW
+
+        scan = self.sampler.scans[case]
+        return (scan.scale.low, scan.scale.high) if scan.volume.unit == "HU" else WINDOW
 
     def _changed(self, patch: LungPatch, window: Window, address: Address) -> tuple[Array, Array, str]:
         """Return the image with what was put into it, its weight in [0, 1] (D, H, W), and its name."""
@@ -149,24 +170,11 @@ class OpacityMaker:
         return not said or (address / "also uneven").generator().random() < self.settings.also_uneven
 
     def _uneven(self, image: Array, patch: LungPatch, address: Address) -> Array:
-        rng = (address / "uneven").generator()
-        size, strength = rng.uniform(*self.settings.coarse), rng.uniform(*self.settings.strength)
-        field = uneven_density(patch.lungs.shape, patch.spacing, size, rng)
-        return np.clip(image + np.float32(strength) * field * patch.lungs, 0, 1)
+        from genesis3d.transforms.coarse_noise import coarse_noise
 
-
-def uneven_density(
-    shape: tuple[int, ...], spacing: tuple[float, float, float], size: float, rng: np.random.Generator
-) -> Array:
-    """Return noise of about unit variance that changes over ``size`` mm, float32 of ``shape`` (D, H, W)."""
-    from genesis3d.data.lungs_cutting import cut_out
-
-    extent = [n * mm for n, mm in zip(shape, spacing, strict=True)]
-    knots = rng.standard_normal([int(length / size) + 3 for length in extent], np.float32)
-    moved = rng.uniform(0.5, 1.5, 3)
-    places = [(np.arange(n) + 0.5) * mm + at * size for n, mm, at in zip(shape, spacing, moved, strict=True)]
-    # linear interpolation of independent knots has two thirds of their variance along each axis
-    return cut_out(knots, (size, size, size), places, (0.0, 0.0, 0.0)) * np.float32(1.5**1.5)
+        noise = self.settings.coarse_noise
+        made = [coarse_noise(one, patch.lungs, patch.spacing, noise, address / "uneven") for one in image]
+        return np.stack(made)
 
 
 def as_scanned(patch: LungPatch, jitter: ScannerJitter, rng: np.random.Generator) -> LungPatch:

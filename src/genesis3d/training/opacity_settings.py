@@ -8,18 +8,12 @@ from pydantic import Field, field_validator, model_validator
 
 from genesis3d.config import Config
 from genesis3d.data.lungs_settings import LungSampling
+from genesis3d.transforms.coarse_noise import CoarseNoise
 from genesis3d.transforms.opacity import Opacity
 
 __all__ = ["OpacityPairs", "ScannerJitter"]
 
 Unit = Annotated[float, Field(ge=0, le=1)]
-Length = Annotated[float, Field(ge=0.2, le=100)]
-
-
-def _ordered(value: tuple[float, float]) -> tuple[float, float]:
-    if value[0] > value[1]:
-        raise ValueError(f"expected the smaller number first, got {value[0]:g} and {value[1]:g}")
-    return value
 
 
 class ScannerJitter(Config):
@@ -40,7 +34,9 @@ class ScannerJitter(Config):
     @field_validator("gain", "noise")
     @classmethod
     def _pairs(cls, value: tuple[float, float]) -> tuple[float, float]:
-        return _ordered(value)
+        if value[0] > value[1]:
+            raise ValueError(f"expected the smaller number first, got {value[0]:g} and {value[1]:g}")
+        return value
 
     @field_validator("flip_axes")
     @classmethod
@@ -54,7 +50,9 @@ class OpacityPairs(Config):
     """Sub-volumes and what is put into them: nothing, coarse noise alone, a foreign patch, and else opacities."""
 
     lungs: str | None = Field(
-        None, description="folder of lung masks, files of the scans' names; None: lungs are found in each scan"
+        None,
+        description="folder of lung masks, files of the scans' names; None: lungs are found in each scan; body: the "
+        "whole patient in their place, for other organs",
     )
     sampling: LungSampling = Field(default=LungSampling(), description="which sub-volumes are drawn, on which grid")
     scanner: ScannerJitter = Field(default=ScannerJitter(), description="how scanners differ")
@@ -64,15 +62,12 @@ class OpacityPairs(Config):
         0.05, ge=0, le=1, description="share with a soft-edged patch of another place; opacity where it is brighter"
     )
     also_uneven: float = Field(0.25, ge=0, le=1, description="share of those with opacities that get coarse noise too")
-    coarse: tuple[Length, Length] = Field((6.0, 24.0), description="size of the coarse noise, in mm")
-    strength: tuple[Unit, Unit] = Field((0.05, 0.15), description="standard deviation of the coarse noise, in [0, 1]")
-    opacity: Opacity = Field(default=Opacity(), description="the opacities")
+    coarse_noise: CoarseNoise = Field(
+        default=CoarseNoise(), description="the coarse noise; its voxels are the sub-volume's"
+    )
+    opacity: Opacity = Field(default=Opacity(), description="the opacities; their voxels are the sub-volume's")
+    lungs_alone: float = Field(0.0, ge=0, le=1, description="share in which all but the lungs is dark: cut-out lungs")
     least_change: float = Field(0.05, ge=0, le=1, description="least change in [0, 1] that is to be found as opacity")
-
-    @field_validator("coarse", "strength")
-    @classmethod
-    def _pairs(cls, value: tuple[float, float]) -> tuple[float, float]:
-        return _ordered(value)
 
     @model_validator(mode="after")
     def _shares(self) -> OpacityPairs:

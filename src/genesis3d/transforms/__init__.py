@@ -2,9 +2,11 @@
 
 from genesis3d.transforms.base import TRANSFORMS, Params, Shape, Transform, plain_path, select
 from genesis3d.transforms.chain import Chain, Choice, Step
+from genesis3d.transforms.coarse_noise import CoarseNoise
 from genesis3d.transforms.flip import Flip
 from genesis3d.transforms.identity import Identity
 from genesis3d.transforms.nonlinear import NonLinear, curve
+from genesis3d.transforms.opacity import Opacity
 from genesis3d.transforms.painting import Inpainting, Outpainting
 from genesis3d.transforms.presets import CHAIN_PRESETS, chain_preset
 from genesis3d.transforms.shuffling import LocalShuffling
@@ -14,11 +16,13 @@ __all__ = [
     "TRANSFORMS",
     "Chain",
     "Choice",
+    "CoarseNoise",
     "Flip",
     "Identity",
     "Inpainting",
     "LocalShuffling",
     "NonLinear",
+    "Opacity",
     "Outpainting",
     "Params",
     "Shape",

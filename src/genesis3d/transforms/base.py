@@ -28,7 +28,7 @@ TRANSFORMS: Registry[Transform] = Registry(
     "transform",
     [
         f"genesis3d.transforms.{name}"
-        for name in ("identity", "flip", "nonlinear", "shuffling", "painting", "opacity", "chain")
+        for name in ("identity", "flip", "nonlinear", "shuffling", "painting", "opacity", "coarse_noise", "chain")
     ],
 )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["WINDOW", "opacities", "render"]
 
 WINDOW = (-1000.0, 200.0)  # HU at 0 and 1 of the sub-volumes that opacity models see
-RIM = 4.0  # mm over which an opacity may fade towards the pleura
+RIM = 3.0  # mm over which an opacity may fade towards the pleura
 
 
 def opacities(
@@ -87,12 +87,12 @@ def render(
 def _filled(one: dict[str, Any], fields: Fields) -> tuple[torch.Tensor, torch.Tensor]:
     """Return how far one opacity goes towards soft tissue, 0 to 1 and more, and its weight in [0, 1]."""
     rng, lungs, uneven = generator(int(one["key"])), fields.lungs, fields.texture(one)
-    within = float(fields.params["within"])
-    weight = diffuse(one, lungs, rng) if one["wide"] else blob(one, lungs, within, fields.lumps)
+    weight = diffuse(one, lungs, rng) if one["wide"] else blob(one, fields)
     if one["pattern"] == NODULAR:
-        return uneven.mul_(float(one["nodule_strength"])), nodules(one, weight, lungs, rng)
+        return uneven.mul_(float(one["nodule_strength"])), nodules(one, weight, fields, rng)
     if one["pattern"] == RETICULATION:
         return uneven.mul_(float(one["haze"])).add_(fields.net, alpha=float(one["septa"])), weight
     if one["bronchi"]:
         uneven.mul_(fields.bronchi)
-    return uneven.mul_(float(one["strength"])), weight
+    uneven.mul_(float(one["strength"]))
+    return (uneven.add_(fields.cores, alpha=float(one["core"])) if one["core"] else uneven), weight

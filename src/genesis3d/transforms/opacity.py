@@ -40,26 +40,48 @@ class Opacity(Transform):
     consolidation: float = Field(0.25, ge=0, le=1, description="weight of dense opacities")
     reticulation: float = Field(0.15, ge=0, le=1, description="weight of nets of thickened septa on a faint haze")
     nodular: float = Field(0.15, ge=0, le=1, description="weight of groups of small nodules")
-    most: int = Field(6, ge=1, le=12, description="most opacities of one sub-volume; there is at least one")
-    wide: float = Field(0.2, ge=0, le=1, description="share of the sub-volumes with one that is lung-wide")
-    extent: tuple[Share, Share] = Field((0.3, 1.0), description="share of the lung that a lung-wide one covers")
+    most: int = Field(
+        6, ge=1, le=12, title="most opacities", description="most opacities of one sub-volume; there is at least one"
+    )
+    wide: float = Field(
+        0.2, ge=0, le=1, title="lung-wide", description="share of the sub-volumes with one that is lung-wide"
+    )
+    extent: tuple[Share, Share] = Field(
+        (0.3, 1.0), title="lung-wide extent", description="share of the lung that a lung-wide one covers"
+    )
     radius_mm: tuple[Length, Length] = Field(
-        (5.0, 38.0), description="radius of the others, in mm, evenly on a log scale"
+        (5.0, 38.0), title="radius (mm)", description="radius of the others, in mm, evenly on a log scale"
     )
-    pleural: float = Field(0.55, ge=0, le=1, description="share that begins near the pleura")
-    edge_mm: tuple[Length, Length] = Field((2.0, 6.0), description="width of the edges, in mm; doubled for a quarter")
-    faint: tuple[Share, Share] = Field((0.12, 0.45), description="strength of ground glass: 0 lung, 1 soft tissue")
-    dense: tuple[Share, Share] = Field((0.45, 1.0), description="strength of consolidation: 0 lung, 1 soft tissue")
-    tissue_hu: tuple[Hounsfield, Hounsfield] = Field((-30.0, 60.0), description="HU of a fully dense opacity")
-    period_mm: tuple[Length, Length] = Field((6.0, 12.0), description="distance of the septa of a reticulation, in mm")
-    septum_mm: tuple[Length, Length] = Field((0.8, 2.0), description="thickness of these septa, in mm")
-    nodule_mm: tuple[Length, Length] = Field((3.0, 8.0), description="radius of a nodule, in mm")
-    nodules: tuple[Number, Number] = Field((5, 40), description="number of nodules of a group")
+    pleural: float = Field(0.55, ge=0, le=1, title="near the pleura", description="share that begins near the pleura")
+    edge_mm: tuple[Length, Length] = Field(
+        (2.0, 6.0), title="edges (mm)", description="width of the edges, in mm; doubled for a quarter"
+    )
+    faint: tuple[Share, Share] = Field(
+        (0.12, 0.45), title="ground glass strength", description="strength of ground glass: 0 lung, 1 soft tissue"
+    )
+    dense: tuple[Share, Share] = Field(
+        (0.45, 1.0), title="consolidation strength", description="strength of consolidation: 0 lung, 1 soft tissue"
+    )
+    tissue_hu: tuple[Hounsfield, Hounsfield] = Field(
+        (-30.0, 60.0), title="tissue (HU)", description="HU of a fully dense opacity"
+    )
+    period_mm: tuple[Length, Length] = Field(
+        (6.0, 12.0), title="septa apart (mm)", description="distance of the septa of a reticulation, in mm"
+    )
+    septum_mm: tuple[Length, Length] = Field(
+        (0.8, 1.8), title="septa thick (mm)", description="thickness of these septa, in mm"
+    )
+    nodule_mm: tuple[Length, Length] = Field(
+        (3.0, 8.0), title="nodule radius (mm)", description="radius of a nodule, in mm"
+    )
+    nodules: tuple[Number, Number] = Field((5, 40), title="nodules a group", description="number of nodules of a group")
     spacing: tuple[Spacing, Spacing, Spacing] = Field(
-        (2.5, 0.7, 0.7), description="size of a voxel (D, H, W), in mm, where a sub-volume is transformed by itself"
+        (2.5, 0.7, 0.7),
+        title="voxel (mm, D H W)",
+        description="size of a voxel (D, H, W), in mm, where a sub-volume is transformed by itself",
     )
-    low: float = Field(-1000.0, ge=-2000, le=0, description="HU that the sub-volume's 0 stands for")
-    high: float = Field(1000.0, ge=0, le=4000, description="HU that the sub-volume's 1 stands for")
+    low: float = Field(-1000.0, ge=-2000, le=0, title="0 is (HU)", description="HU that the sub-volume's 0 stands for")
+    high: float = Field(1000.0, ge=0, le=4000, title="1 is (HU)", description="HU that the sub-volume's 1 stands for")
 
     @model_validator(mode="after")
     def _ordered(self) -> Opacity:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genesis3d.transforms.opacity_fields import Lungs, generator, smooth_field, torch_from, white_noise
 
@@ -17,6 +19,7 @@ __all__ = ["Fields"]
 
 JITTER = 0.7  # of a cell: how far from its middle the seed of a lobule may lie
 BRONCHUS = (1.0, 2.0)  # mm: radius of an open bronchus
+TALL = (2.5, 1.0, 1.0)  # cells along (D, H, W): most septa cross the slices
 BEND = 0.15  # of a cell: how far a smooth field moves the walls
 BRONCHI = 18.0  # mm: about their distance
 
@@ -60,6 +63,11 @@ class Fields:
         return (first.square_() + second.square_()).mul_(-0.5 / width**2).exp_().mul_(-0.95).add_(1)
 
     @cached_property
+    def cores(self) -> torch.Tensor:
+        """Where ground glass is denser, in [0, 1]: ragged patches in a third of it."""
+        return (self.uneven[0] + self.uneven[1]).sub_(0.5).clamp_(0, 1)
+
+    @cached_property
     def net(self) -> torch.Tensor:
         """Walls in [0, 1] between polygonal cells, as of secondary lobules with thickened septa.
 
@@ -67,28 +75,28 @@ class Fields:
         faint as its share of it.  Along thick slices the cells are as long as two of them.
         """
         lungs, period, septum = self.lungs, float(self.params["period"]), float(self.params["septum"])
-        size = np.maximum(period, 2 * np.array(lungs.spacing))
+        size = np.maximum(period * np.array(TALL), 2 * np.array(lungs.spacing))
         counts = [int(n * mm / s) + 6 for n, mm, s in zip(lungs.shape, lungs.spacing, size, strict=True)]
         seeds = self._rng("net").uniform(-JITTER / 2, JITTER / 2, (3, *counts)).astype(np.float32)
         bent = (self.uneven[1], self.uneven[0], self.uneven[1])
         places = [b * BEND + (axis / float(s) + 2) for b, axis, s in zip(bent, lungs.axes, size, strict=True)]
         cell = float(size[1:].mean())
-        near, second = _two_nearest(places, torch_from(seeds, lungs), size / cell)
-        width = max(septum, 1.3 * lungs.spacing[1])
-        away = (second - near).mul_(cell)
-        return away.div_(-width).add_(1.2).clamp_(0, 1).mul_(min(1.0, septum / width))
+        away = _from_walls(places, torch_from(seeds, lungs), size / cell).mul_(cell)
+        width = max(septum, lungs.spacing[1])
+        thick = (bent[1] * 0.4).add_(0.6).clamp_(0, 1)  # not every septum alike
+        wall = away.sub_(width / 2).div_(-max(0.5, 0.8 * lungs.spacing[1])).add_(0.5).clamp_(0, 1)
+        return wall.mul_(min(1.0, septum / width)).mul_(thick)
 
     def texture(self, one: dict[str, Any]) -> torch.Tensor:
         """Return the uneven density of an opacity, 1 on average and never below 0.2."""
         amount, mix = float(one["texture"]), float(one["mix"])
         fine, coarse = self.uneven
-        return (fine * (amount * np.sin(mix))).add_(coarse, alpha=amount * np.cos(mix)).add_(1).clamp_(min=0.2)
+        mixed = (fine * (amount * math.sin(mix))).add_(coarse, alpha=amount * math.cos(mix))
+        return mixed.add_(1).clamp_(min=0.2)
 
 
-def _two_nearest(
-    places: list[torch.Tensor], seeds: torch.Tensor, stretch: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the distances, in cells, to the nearest and the second nearest of the seeds around each place."""
+def _from_walls(places: list[torch.Tensor], seeds: torch.Tensor, stretch: NDArray[np.float64]) -> torch.Tensor:
+    """Return about the distance, in cells, of each place from where the two nearest of the seeds are equally near."""
     import torch
 
     counts = seeds.shape[1:]
@@ -100,10 +108,10 @@ def _two_nearest(
     next_near = near.clone()
     for step in np.ndindex(2, 2, 2):
         cell = flat + ((step[0] * counts[1] + step[1]) * counts[2] + step[2])
-        square = 0.0
+        square = torch.zeros_like(near)
         for axis in range(3):
-            seed = table[axis].index_select(0, cell).add_(float(step[axis])).view_as(rest[axis])
-            square = seed.sub_(rest[axis]).mul_(float(stretch[axis])).square_().add_(square)
+            seed = table[axis].index_select(0, cell).add_(float(step[axis])).view_as(near)
+            square.add_(seed.sub_(rest[axis]).mul_(float(stretch[axis])).square_())
         next_near = torch.minimum(next_near, torch.maximum(near, square))
         near = torch.minimum(near, square)
-    return near.sqrt_(), next_near.sqrt_()
+    return next_near.sqrt_().sub_(near.sqrt_()).mul_(0.5)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genesis3d.transforms.opacity_fields import Lungs, places, ranks, smooth_field
+from genesis3d.transforms.opacity_fields import Lungs, places, ranks, smooth_field, torch_from
+from genesis3d.transforms.opacity_patterns import Fields
 
 if TYPE_CHECKING:
     import torch
@@ -16,33 +18,38 @@ __all__ = ["blob", "diffuse", "nodules"]
 SLOPE = 24.0  # mm over which a lung-wide opacity falls off from the pleura, or along its direction
 SOFT = (0.15, 0.6)  # half-width of a lung-wide opacity's border, in standard deviations of what decides on it
 SAMPLES = 2048  # voxels of the lung that decide how much of it a lung-wide opacity covers
+OUTSIDE = -99.0  # mm
 RIM_MM = 1.5  # edge of a nodule
 
 
-def blob(one: dict[str, Any], lungs: Lungs, within: float, lumps: torch.Tensor) -> torch.Tensor:
-    """Return the weight in [0, 1] of one opacity: a union of turned ellipsoids, its soft border moved by ``lumps``.
+def blob(one: dict[str, Any], fields: Fields) -> torch.Tensor:
+    """Return the weight in [0, 1] of one opacity: a union of turned ellipsoids, its soft border uneven and ragged.
 
-    It begins in the lung, ``within`` mm of the pleura if it is to lie near it, and may end at a plane as at a fissure.
+    It begins in the lung, near the pleura or not, and may end at a plane as at a fissure.
     It is not yet cut to the lung; 0 without lung.
     """
     import torch
 
-    voxel, there = lungs.place(one["place"][None], within if one["near"] else np.inf)
+    lungs, fine = fields.lungs, fields.uneven[0]
+    voxel, there = lungs.place(one["place"][None], float(fields.params["within"]) if one["near"] else np.inf)
     centre = voxel[0] * torch.tensor(lungs.spacing, device=voxel.device)
-    inside = None
-    for part in range(int(one["parts"])):
-        z, y, x = (axis - (centre[i] + float(one["offset"][part][i])) for i, axis in enumerate(lungs.axes))
-        form, least = one["form"][part], float(one["least"][part])
-        square = (z * z * float(form[0, 0]) + 2 * float(form[0, 1]) * z * y) + y * y * float(form[1, 1])
-        square = square + (z * (2 * float(form[0, 2])) + y * (2 * float(form[1, 2])) + x * float(form[2, 2])) * x
-        deep = square.clamp_(min=0).sqrt_().mul_(-least).add_(least)
-        inside = deep if inside is None else torch.maximum(inside, deep)
-    inside = (lumps * float(one["lumps"])).add_(inside)
+    parts = (_ellipsoid(one, part, lungs, centre) for part in range(int(one["parts"])))
+    inside = reduce(torch.maximum, parts)
+    inside = (fields.lumps * float(one["lumps"])).add_(inside).add_(fine, alpha=float(one["ragged"]))
     weight = inside.div_(float(one["edge"])).add_(0.5)
     if np.isfinite(one["cut"]):
-        away = sum((axis - centre[i]) * float(one["direction"][i]) for i, axis in enumerate(lungs.axes))
-        weight = torch.minimum(weight, (float(one["cut"]) - away) / max(1.5, lungs.spacing[1]) + 0.5)
+        z, y, x = ((axis - centre[i]) * float(one["direction"][i]) for i, axis in enumerate(lungs.axes))
+        weight = torch.minimum(weight, (float(one["cut"]) - z - y - x) / max(1.5, lungs.spacing[1]) + 0.5)
     return weight.clamp_(0, 1) * there
+
+
+def _ellipsoid(one: dict[str, Any], part: int, lungs: Lungs, centre: torch.Tensor) -> torch.Tensor:
+    """Return about the depth in mm (D, H, W) inside one ellipsoid, negative outside."""
+    form, least, offset = one["form"][part], float(one["least"][part]), one["offset"][part]
+    z, y, x = (axis - (centre[i] + float(offset[i])) for i, axis in enumerate(lungs.axes))
+    square = (z * z * float(form[0, 0]) + 2 * float(form[0, 1]) * z * y) + y * y * float(form[1, 1])
+    square = square + (z * (2 * float(form[0, 2])) + y * (2 * float(form[1, 2])) + x * float(form[2, 2])) * x
+    return square.clamp_(min=0).sqrt_().mul_(-least).add_(least)
 
 
 def diffuse(one: dict[str, Any], lungs: Lungs, rng: np.random.Generator) -> torch.Tensor:
@@ -54,8 +61,8 @@ def diffuse(one: dict[str, Any], lungs: Lungs, rng: np.random.Generator) -> torc
     if one["peripheral"]:
         score = score - lungs.depth * (float(one["drift"]) / SLOPE)
     else:
-        along = sum(axis * float(part) for axis, part in zip(lungs.axes, one["direction"], strict=True))
-        score = score + along * (float(one["drift"]) / SLOPE / 2)
+        z, y, x = (axis * float(part) for axis, part in zip(lungs.axes, one["direction"], strict=True))
+        score = score + (z + y + x) * (float(one["drift"]) / SLOPE / 2)
     voxel, there = lungs.place((np.arange(SAMPLES) + 0.5) / SAMPLES)
     found = score[voxel[:, 0], voxel[:, 1], voxel[:, 2]].sort().values
     limit = found[min(SAMPLES - 1, int((1 - float(one["extent"])) * SAMPLES))]
@@ -65,30 +72,31 @@ def diffuse(one: dict[str, Any], lungs: Lungs, rng: np.random.Generator) -> torc
     return ((score - limit) / (2 * soft) + 0.5).clamp_(0, 1) * there
 
 
-def nodules(one: dict[str, Any], where: torch.Tensor, lungs: Lungs, rng: np.random.Generator) -> torch.Tensor:
+def nodules(one: dict[str, Any], where: torch.Tensor, fields: Fields, rng: np.random.Generator) -> torch.Tensor:
     """Return the weight in [0, 1] of ``one["nodules"]`` nodules, whose middles lie ``where`` that exceeds one half."""
     import torch
 
-    n, device = int(one["nodules"]), where.device
+    lungs, n, device = fields.lungs, int(one["nodules"]), where.device
     ranked = ranks((where > 0.5) & (lungs.mask > 0))
     voxel, there = places(ranked, rng.random(n), lungs.shape)
     low, high = one["nodule_radius"]
     radius = np.exp(rng.uniform(np.log(low), np.log(high), n)).astype(np.float32)
     stretch = np.exp(rng.uniform(-0.2, 0.2, (n, 3))).astype(np.float32)
     reach = [int((1.25 * float(high) + RIM_MM) / mm) + 1 for mm in lungs.spacing]
-    index, square = [], 0.0
+    index, squares = [], []
     for axis, (mm, r) in enumerate(zip(lungs.spacing, reach, strict=True)):
         steps = torch.arange(-r, r + 1, device=device)
         shape = [n, 1, 1, 1]
         shape[axis + 1] = len(steps)
         index.append((voxel[:, axis, None] + steps).reshape(shape))
-        away = steps * mm / torch.from_numpy(stretch[:, axis, None]).to(device)
-        square = square + (away * away).reshape(shape)
-    size = torch.from_numpy(radius).to(device)[:, None, None, None]
-    weight = ((size - square.sqrt()) / max(RIM_MM, lungs.spacing[1]) + 0.5).clamp_(0, 1)
-    flat: Any = 0
-    for one_index, extent in zip(index, lungs.shape, strict=True):
-        weight = weight * ((one_index >= 0) & (one_index < extent))
-        flat = flat * extent + one_index.clamp(0, extent - 1)
-    out = torch.zeros(where.numel(), device=device)
-    return out.scatter_reduce(0, flat.flatten(), weight.flatten(), "amax").reshape(where.shape) * there
+        squares.append((steps * mm / torch_from(stretch[:, axis, None], lungs)).square().reshape(shape))
+    distance = (squares[0] + squares[1] + squares[2]).sqrt_()
+    deep = torch_from(radius, lungs)[:, None, None, None] - distance
+    for place, extent in zip(index, lungs.shape, strict=True):
+        deep = deep.where((place >= 0) & (place < extent), OUTSIDE)
+    d, h, w = (place.clamp(0, extent - 1) for place, extent in zip(index, lungs.shape, strict=True))
+    flat = ((d * lungs.shape[1] + h) * lungs.shape[2] + w).flatten()
+    inside = torch.full((where.numel(),), OUTSIDE, device=device).scatter_reduce(0, flat, deep.flatten(), "amax")
+    ragged = fields.uneven[0] * float(one["nodule_radius"][0] * 0.2)
+    weight = ragged.add_(inside.reshape(where.shape)).div_(max(RIM_MM, lungs.spacing[1])).add_(0.5)
+    return weight.clamp_(0, 1) * there

@@ -5,9 +5,11 @@ from __future__ import annotations
 from genesis3d.errors import ConfigError
 from genesis3d.transforms.base import Transform
 from genesis3d.transforms.chain import Chain, Choice, Step
+from genesis3d.transforms.coarse_noise import CoarseNoise
 from genesis3d.transforms.flip import Flip
 from genesis3d.transforms.identity import Identity
 from genesis3d.transforms.nonlinear import NonLinear
+from genesis3d.transforms.opacity import Opacity
 from genesis3d.transforms.painting import Inpainting, Outpainting
 from genesis3d.transforms.shuffling import LocalShuffling
 
@@ -59,6 +61,11 @@ def _moderate() -> Chain:
     )
 
 
+def _opacity_mix() -> Chain:
+    """Of the sub-volumes 28 % stay untouched, 12 % get coarse noise alone, 42 % opacities alone, 18 % both."""
+    return Chain(steps=(Step(transform=Flip()), Step(transform=Opacity(), p=0.6), Step(transform=CoarseNoise(), p=0.3)))
+
+
 def _alone(transform: Transform) -> Chain:
     return Chain(steps=(Step(transform=transform),))
 
@@ -74,6 +81,8 @@ CHAIN_PRESETS: dict[str, Chain] = {
     "shuffling": _alone(LocalShuffling()),
     "inpainting": _alone(Inpainting()),
     "outpainting": _alone(Outpainting()),
+    "opacity": _alone(Opacity()),
+    "opacity-mix": _opacity_mix(),
 }
 
 

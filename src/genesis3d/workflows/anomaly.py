@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genesis3d.anomaly.base import Recipe, Scene, Scored, usual_recipe
+from genesis3d.anomaly.checks import checked_scan, lung_doubts
 from genesis3d.anomaly.difference import SHARE
 from genesis3d.anomaly.finishing import without_rim
 from genesis3d.anomaly.hu import Hounsfield
@@ -17,8 +18,10 @@ from genesis3d.events import Control, Event, Finished, Started, Warned, keep_run
 from genesis3d.workflows.anomaly_config import LUNGS, AnomalyConfig, AnomalySettings
 from genesis3d.workflows.anomaly_files import check_folder, report, write_map
 from genesis3d.workflows.anomaly_map import FoundRegion, check_lungs, find
+from genesis3d.workflows.lungs import LungMask, find_lungs
 
 if TYPE_CHECKING:
+    from genesis3d.anomaly.calibration import Calibration
     from genesis3d.networks.model_file import LoadedModel, ModelCard
     from genesis3d.volume import Volume
 
@@ -32,7 +35,7 @@ class AnomalyMap:
 
     Attributes
     ----------
-    scan : as given, canonical
+    scan : canonical, as given but for padding and voxels without a value
     restored, difference : of the model; None where the recipe uses none
     score : inside the lungs, without their rim, in the recipe's unit; higher is more anomalous
     lungs : labels, 1 left, 2 right
@@ -65,7 +68,7 @@ class AnomalyMap:
     probability: Volume | None
     baseline: Volume | None
     z: Volume | None
-    calibration: Any
+    calibration: Calibration | None
     scene: Scene
     scored: Scored
 
@@ -120,15 +123,17 @@ def anomaly_volume(
     coarse : is given a first score on the scan's canonical grid, long before the map is done
     """
     began = time.monotonic()
-    volume = volume.canonical()
     recipe = settings.recipe or usual_recipe(None if model is None else model.card)
-    recipe.check(volume, None if model is None else model.card)
-    lungs, doubts = _lungs(volume, lungs, lungs_from, settings)
-    if control() == "stop":
+    recipe.check(volume.canonical(), None if model is None else model.card)
+    volume, notes = checked_scan(volume.canonical())
+    found = _lungs(volume, lungs, lungs_from, settings, control)
+    if found is None or control() == "stop":
         return None
-    scene = Scene(volume, lungs, model, settings, settings.smooth, coarse)
+    scene = Scene(volume, found.mask, model, settings, settings.smooth, coarse)
+    known = recipe.calibration(scene)
+    doubts = (*found.warnings, *(() if known is None else known.doubts(scene)))
     warnings: list[str] = []
-    scored = yield from _scored(recipe, scene, (*volume.notes, *doubts), warnings, control)
+    scored = yield from _scored(recipe, scene, (*volume.notes, *notes, *doubts), warnings, control)
     if scored is None:
         return None
     return _mapped(recipe, scene, scored, settings, lungs_from, warnings, began)
@@ -174,17 +179,17 @@ def _scored(
 
 
 def _lungs(
-    volume: Volume, lungs: Volume | None, lungs_from: str, settings: AnomalySettings
-) -> tuple[Volume, tuple[str, ...]]:
+    volume: Volume, lungs: Volume | None, lungs_from: str, settings: AnomalySettings, control: Control
+) -> LungMask | None:
     if lungs is not None:
-        return check_lungs(lungs, volume), ()
+        mask = check_lungs(lungs, volume)
+        return LungMask(mask, lung_doubts(volume, mask))
     if lungs_from == "none":
         everywhere = np.full(volume.geometry.shape, 255, np.uint8)
-        return volume.with_data(everywhere, modality=None, unit=None, name=f"{volume.name} whole", notes=()), ()
-    from genesis3d.io.itk_filters.lungs import lung_mask
-
-    found = lung_mask(volume)
-    return found.mask, found.warnings
+        whole = volume.with_data(everywhere, modality=None, unit=None, name=f"{volume.name} whole", notes=())
+        return LungMask(whole)
+    method = settings.lungs_method if lungs_from == "auto" else lungs_from
+    return find_lungs(volume, method, control)  # type: ignore[arg-type]  # it says what it expects
 
 
 def _mapped(
@@ -200,6 +205,7 @@ def _mapped(
     if threshold is None:
         threshold = recipe.default_threshold(scene) if settings.threshold is None else settings.threshold
     score = without_rim(scored.score, scene.lungs, settings.rim_mm)
+    known = recipe.calibration(scene)
     labels, regions = find(score, threshold, scene.lungs, scene.scan, scored.difference, settings.least_ml)
     return AnomalyMap(
         scan=scene.scan,
@@ -220,8 +226,8 @@ def _mapped(
         recipe=recipe,
         probability=scored.probability,
         baseline=_baseline(scene, settings),
-        z=None,
-        calibration=None,
+        z=None if known is None else known.z(scene, replace(scored, score=score)),
+        calibration=known,
         scene=scene,
         scored=scored,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,9 +142,9 @@ def _looked(case: AnomalyCase, config: EvaluateAnomalyConfig, own: bool) -> _Loo
     truth = case.truth(scan)
     body = find_lungs(scan, "body").mask
     found = find_lungs(scan, config.settings.lungs_method) if own else None
-    truth = Truth(truth.lesions, truth.lungs, body, truth.excluded)
     warnings = (*scan.notes, *(() if found is None else found.warnings))
-    return _Looked(scan, truth, None if found is None else found.mask, warnings)
+    scan = replace(scan, notes=())  # said here, once a case, and not again by every map
+    return _Looked(scan, replace(truth, body=body), None if found is None else found.mask, warnings)
 
 
 def _mapped(
@@ -158,7 +158,8 @@ def _mapped(
         return None
     figures = anomaly_figures(result.score, result.labels, result.lungs, looked.truth, result.threshold)
     facts = {"case": task.case.name, "lungs": task.lungs, "method": task.method.name}
-    return facts | {"healthy": looked.truth.lesions is None} | figures | {"seconds": round(result.seconds, 1)}
+    group = "without lesions given" if looked.truth.lesions is None else "lesions"
+    return facts | {"group": group} | figures | {"seconds": round(result.seconds, 1)}
 
 
 def _quietly(work: Generator[Event, None, Any], name: str) -> Generator[Event, None, Any]:

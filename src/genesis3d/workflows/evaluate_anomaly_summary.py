@@ -19,12 +19,12 @@ Row = dict[str, Any]
 def summary_rows(rows: Sequence[Row]) -> list[Row]:
     """Return a record for each lungs, method and figure: n, mean, its 95 % interval, smallest and largest.
 
-    Scans with lesions and healthy ones (``group``) apart; intervals are percentiles of 10,000 draws of patients with
+    Scans with lesions and those without (``group``) apart; intervals are percentiles of 10,000 draws of patients with
     replacement.  A mean over patients, never over voxels of several.
     """
     found = []
     for lungs, method, group in _groups(rows):
-        of = [row for row in rows if (row["lungs"], row["method"], _group(row)) == (lungs, method, group)]
+        of = [row for row in rows if (row["lungs"], row["method"], row["group"]) == (lungs, method, group)]
         for figure in FIGURES:
             values = [float(row[figure]) for row in of if math.isfinite(row[figure])]
             if not values:
@@ -60,11 +60,7 @@ def difference_rows(rows: Sequence[Row], baseline: str = BASELINE) -> list[Row]:
 
 
 def _groups(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
-    return list(dict.fromkeys((row["lungs"], row["method"], _group(row)) for row in rows))
-
-
-def _group(row: Row) -> str:
-    return "healthy" if row["healthy"] else "lesions"
+    return list(dict.fromkeys((row["lungs"], row["method"], row["group"]) for row in rows))
 
 
 def _by_case(rows: Sequence[Row], lungs: str, method: str, figure: str) -> dict[str, float]:

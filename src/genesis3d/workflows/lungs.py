@@ -7,7 +7,7 @@ finds what is consolidated; docs/lungs.md says how good either is.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
@@ -34,6 +34,14 @@ __all__ = ["METHODS", "MODEL", "LungMask", "Method", "find_lungs", "network_labe
 Method = Literal["auto", "classical", "network", "body"]
 METHODS: tuple[Method, ...] = ("auto", "classical", "network", "body")
 MODEL = "genesis-lungs"
+
+
+@overload
+def find_lungs(scan: Volume, method: Method = "auto") -> LungMask: ...
+
+
+@overload
+def find_lungs(scan: Volume, method: Method, control: Control) -> LungMask | None: ...
 
 
 def find_lungs(scan: Volume, method: Method = "auto", control: Control = keep_running) -> LungMask | None:

@@ -17,21 +17,21 @@ from genesis3d.networks.model_file import LoadedModel, ModelCard
 from genesis3d.networks.unet3d import UNet3d
 from genesis3d.volume import Geometry, Volume
 
-SHAPE, SPACING = (36, 50, 64), (3.0, 2.5, 2.5)
-MIDDLE = (18, 25, 45)  # of the opacity
+SHAPE, SPACING = (24, 36, 48), (3.0, 2.5, 2.5)
+MIDDLE = (12, 18, 35)  # of the opacity
 
 
 def chest_volume() -> tuple[Volume, Volume, np.ndarray]:
     """Two noisy lungs of -860 HU in a body with an opacity of -350 HU in the left one; lungs; and the opacity."""
     d, h, w = np.indices(SHAPE)
     hu = np.full(SHAPE, -1000.0)
-    hu[((h - 25) / 22) ** 2 + ((w - 32) / 29) ** 2 <= 1] = 40
+    hu[((h - 18) / 16) ** 2 + ((w - 24) / 22) ** 2 <= 1] = 40
     lungs = np.zeros(SHAPE, np.uint8)
-    for value, centre in ((2, 18), (1, 46)):
-        lungs[((d - 18) / 15) ** 2 + ((h - 25) / 15) ** 2 + ((w - centre) / 11) ** 2 <= 1] = value
+    for value, centre in ((2, 13), (1, 35)):
+        lungs[((d - 12) / 10) ** 2 + ((h - 18) / 11) ** 2 + ((w - centre) / 8.5) ** 2 <= 1] = value
     hu[lungs > 0] = -860
     place = [((a - m) * s) ** 2 for a, m, s in zip((d, h, w), MIDDLE, SPACING, strict=True)]
-    opacity = sum(place) <= 12**2
+    opacity = sum(place) <= 10**2
     hu[opacity] = -350
     hu += np.random.default_rng(0).normal(0, 15, SHAPE)
     scan = Volume(hu.round().astype(np.int16)[None], Geometry(SHAPE, SPACING, (-50.0, 20.0, 4.0)), "CT", "HU", "chest")
@@ -53,7 +53,7 @@ class Smooth(torch.nn.Module):
 
 
 def card(needs: str, **changes: Any) -> ModelCard:
-    values: dict[str, Any] = {"patch": (16, 32, 32), "modality": "CT"}
+    values: dict[str, Any] = {"patch": (8, 32, 32), "modality": "CT"}
     if needs == "opacity":
         values |= {
             "title": "found", "task": {"name": "opacity"}, "activation": "opacity",
@@ -81,9 +81,16 @@ def running(**changes: Any) -> RestoreSettings:
     return RestoreSettings(**({"device": "cpu", "precision": "32"} | changes))
 
 
+QUICK: dict[str, dict[str, Any]] = {
+    "difference": {"windows": "anchored"},  # as it stands in space: a setting of the plain difference alone
+    "sweep": {"blocks_mm": (12.0,)},
+    "iterative": {"rounds": 2},
+}
+
+
 def recipe_of(name: str) -> Recipe:
-    """The recipe as it stands in space: that is a setting of the plain difference alone."""
-    return RECIPES.parse({"name": name} | ({"windows": "anchored"} if name == "difference" else {}))
+    """The recipe with settings for a test."""
+    return RECIPES.parse({"name": name} | QUICK.get(name, {}))
 
 
 def ended(work: Any) -> Any:

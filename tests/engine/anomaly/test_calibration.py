@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from genesis3d.anomaly.base import RECIPES
 from genesis3d.anomaly.calibration import Calibration, calibrated_card, calibration_of, fit_calibration
 from genesis3d.anomaly.calibration_fit import CHAIN, LEAST, Fitting, fill_sparse
 from genesis3d.errors import ConfigError, DomainError, ModelError
@@ -160,6 +161,16 @@ def test_few_scans_and_another_unit_are_said(fitted: Calibration) -> None:
     assert "below 0.2" in few
     plain = build(np.zeros((16, 60, 64)), unit=None)
     assert any("calibrated on HU, this scan has values without a unit" in text for text in fitted.doubts(plain))
+
+
+def test_other_settings_of_the_recipe_are_said() -> None:
+    fitting = Fitting("difference", RECIPES.parse("difference").to_dict())
+    scene, scored = _uniform(10)
+    fitting.add(scene, scored, "a")
+    found = fitting.done()
+    assert len(found.doubts(scene, RECIPES.parse("difference"))) == 1
+    said = found.doubts(scene, RECIPES.parse({"name": "difference", "sides": "signed"}))
+    assert said[0] == "the recipe difference was calibrated with other settings: sides one-sided"
 
 
 def test_parts_left_out_count_neither_way() -> None:

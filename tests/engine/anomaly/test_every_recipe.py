@@ -55,11 +55,8 @@ def test_the_score_finds_the_opacity_on_the_scans_grid(kit: Any, name: str) -> N
     assert (score.data >= 0).all()
     assert not score.data[lungs.data == 0].any()
     inside = lungs.data[0] > 0
-    rim = np.zeros_like(inside)
-    rim[4:-4, 6:-6, 6:-6] = True
-    edge = opacity & inside  # the small model sees edges: somewhere in or at the opacity is the largest score
-    far = inside & ~opacity & (np.indices(inside.shape)[2] < 30) & rim
-    assert score.data[0][edge].max() > np.percentile(score.data[0][far], 90)
+    healthy = inside & (np.indices(inside.shape)[2] < 24)  # the other lung
+    assert score.data[0][opacity & inside].mean() > score.data[0][healthy].mean()
     for volume in (result.restored, result.difference, result.probability):
         assert volume is None or volume.geometry.matches(scan.geometry)
         assert volume is None or volume.data.dtype == np.float32
@@ -90,7 +87,7 @@ def test_what_hardly_changes_scores_next_to_nothing(kit: Any, name: str) -> None
 @pytest.mark.parametrize("name", NAMES)
 def test_it_follows_flips_permutations_and_oblique_grids(kit: Any, name: str) -> None:
     scan, lungs, _ = kit.chest_volume()
-    model = model_for(kit, name, "untrained")
+    model = model_for(kit, name)
     straight = scored(kit, name, scan, lungs, model).score
     turned = [turn(volume) for volume in (scan, lungs)]
     other = scored(kit, name, *turned, model).score
@@ -127,11 +124,11 @@ def test_a_crop_of_the_scan_gives_the_crop_of_the_map(kit: Any, name: str) -> No
     """
     scan, lungs, _ = kit.chest_volume()
     inner = lungs.with_data(lungs.data.copy())
-    inner.data[:, 22:] = 0
+    inner.data[:, 14:] = 0
     inner.data[..., :24] = 0
     model = model_for(kit, name, "untrained", patch=(8, 16, 16))
     whole = scored(kit, name, scan, inner, model).score
-    start, shape = (0, 0, 8), (36 - 3, 50, 64 - 8)
+    start, shape = (0, 0, 6), (24 - 3, 36, 48 - 6)
     crop = scored(kit, name, scan.crop(start, shape), inner.crop(start, shape), model).score
     there = whole.crop(start, shape)
     assert there.data.any()
@@ -141,7 +138,7 @@ def test_a_crop_of_the_scan_gives_the_crop_of_the_map(kit: Any, name: str) -> No
 @pytest.mark.parametrize("name", NAMES)
 def test_it_gives_the_same_twice(kit: Any, name: str) -> None:
     scan, lungs, _ = kit.chest_volume()
-    model = model_for(kit, name, "untrained")
+    model = model_for(kit, name)
     one, two = (scored(kit, name, scan, lungs, model).score.data for _ in range(2))
     np.testing.assert_array_equal(one, two)
 
@@ -150,7 +147,7 @@ def test_it_gives_the_same_twice(kit: Any, name: str) -> None:
 @pytest.mark.parametrize("after", [0, 3])
 def test_it_stops_within_a_window(kit: Any, name: str, after: int) -> None:
     scan, lungs, _ = kit.chest_volume()
-    model = model_for(kit, name, patch=(8, 16, 16))
+    model = model_for(kit, name)
     asked: list[int] = []
 
     def control() -> str:
