@@ -179,7 +179,7 @@ def _plane(volume: NDArray[Any], cut: Cut, frame: Frame) -> NDArray[Any]:
     """Return a slice as it is looked at: head up, the patient's left at the right."""
     box: list[Any] = list(frame.box)
     box[cut.axis] = cut.index
-    plane = volume[tuple(box)]
+    plane: NDArray[Any] = volume[tuple(box)]
     return plane if cut.axis == 0 else plane[::-1]
 
 
