@@ -51,7 +51,7 @@ def test_without_any_model_the_hu_are_mapped(dock: AnomalyDock, viewer: Any, qtb
     assert dock.models.isHidden()
     run(dock, qtbot)
     assert [layer.name for layer in viewer.layers] == [
-        "chest", "score - chest (hu)", "lungs - chest (hu)", "regions - chest (hu)"
+        "chest", "score, HU - chest (hu)", "lungs - chest (hu)", "regions - chest (hu)"
     ]  # fmt: skip
     assert dock.map.card is None
     assert dock.map.lungs_from == "classical"
@@ -122,6 +122,24 @@ def test_a_coarse_map_comes_first_and_is_replaced(
     finish(dock, qtbot)
     assert "score, coarse - chest" not in viewer.layers
     assert dock.panel.layers.layer("score").opacity == pytest.approx(0.4)
+
+
+def test_a_model_of_opacity_gives_probabilities(dock: AnomalyDock, opacity_model: Path, qtbot: Any) -> None:
+    dock.recipes.set_recipe("opacity")
+    assert not dock.models.isHidden()
+    assert not dock.primary.isEnabled()
+    dock.models.set_path(opacity_model)
+    dock.form.set_value(dock.form.value.replaced(device="cpu"))
+    run(dock, qtbot)
+    assert dock.panel.threshold.label.text() == "Threshold (probability)"
+    assert dock.panel.threshold.value() == pytest.approx(0.5)
+    assert dock.panel.threshold.bar.labels()[-1] == "1 probability"
+    assert dock.panel.layers.layer("score").contrast_limits == [0.0, 1.0]
+    assert not dock.panel.layers.layer("baseline").visible
+    assert dock.map.score.data[0][MIDDLE] > 0.5
+    assert {item.lung for item in dock.map.regions} == {"left", "right"}
+    dock.recipes.set_recipe("difference")
+    assert dock.models.path == opacity_model  # it restores as well
 
 
 def test_reports_and_masks(dock: AnomalyDock, viewer: Any, qtbot: Any, tmp_path: Path, monkeypatch: Any) -> None:

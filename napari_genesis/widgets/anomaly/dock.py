@@ -18,7 +18,7 @@ from napari_genesis.widgets.anomaly.coarse import CoarseScore
 from napari_genesis.widgets.anomaly.dating import Dating
 from napari_genesis.widgets.anomaly.keeping import Keeping
 from napari_genesis.widgets.anomaly.kept import KeptMap
-from napari_genesis.widgets.anomaly.layers import MapLayers
+from napari_genesis.widgets.anomaly.layers import MapLayers, unit_of
 from napari_genesis.widgets.anomaly.lungs import LungsPicker
 from napari_genesis.widgets.anomaly.masking import Masking
 from napari_genesis.widgets.anomaly.recipes import RecipePicker, RecipeSettings, usual
@@ -147,10 +147,6 @@ class AnomalyDock(Dock):
         """Write the table of regions as CSV."""
         self.files.export(path)
 
-    def scan_of(self, name: str) -> Layer | None:
-        """Return the layer of the scan called ``name``."""
-        return next((each for each in self.layer_picker.layers() if each.name == name), None)
-
     def shutdown(self) -> None:
         """Stop, and let go of the viewer; layers made stay, they are the user's."""
         if not self.closed:
@@ -200,7 +196,7 @@ class AnomalyDock(Dock):
         except GenesisError as error:  # the scan's layer was moved or turned meanwhile
             self.show_error(str(error))
             return
-        unit = "probability" if result.recipe.unit == "probability" else result.scan.unit or ""
+        unit = unit_of(result, "score")
         self.keeping.add(KeptMap(scan, model, recipe, result, layers, result.threshold, unit), like)
 
     def _on_phase(self, state: JobState) -> None:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["checked_scan", "lung_doubts"]
 
-AIR = -1024.0  # HU below which a value is padding
+AIR = -1024.0  # HU that padding counts as
+PADDED = -1124.0  # HU below which a value is padding
 METAL = 3000.0  # HU
 DENSE = -200.0  # HU: half of a lung above it is no lung, or hardly one
 
@@ -21,7 +22,7 @@ DENSE = -200.0  # HU: half of a lung above it is no lung, or hardly one
 def checked_scan(scan: Volume) -> tuple[Volume, tuple[str, ...]]:
     """Return ``scan`` with padding and gaps mended, and a sentence on each that the user should know.
 
-    Voxels without a value (NaN) become the smallest value, in HU at least -1024; padding below -1024 HU becomes that.
+    Voxels without a value (NaN) become the smallest value, in HU at least -1024; padding becomes -1024 HU.
     The scan itself, where nothing is to be mended, is not copied.
 
     Raises
@@ -41,7 +42,7 @@ def checked_scan(scan: Volume) -> tuple[Volume, tuple[str, ...]]:
                 f"{scan.name}: expected a CT in HU, got values of {low:g} to {high:g} with none below 0, where air and "
                 "fat lie: a picture, or stored values without their offset"
             )
-        if low < AIR - 100:
+        if low < PADDED:
             notes.append(f"Values down to {low:g} HU are padding and count as {AIR:g} HU.")
         if high > METAL:
             notes.append(f"Values up to {high:g} HU are metal or beyond the scanner's range: streaks may be flagged.")
@@ -76,7 +77,7 @@ def _range(scan: Volume) -> tuple[float, float, int]:
 
 
 def _mended(scan: Volume, low: float, gaps: bool) -> Volume:
-    padded = scan.unit == "HU" and low < AIR
+    padded = scan.unit == "HU" and low < PADDED
     if not gaps and not padded:
         return scan
     data = scan.data.copy()

@@ -15,7 +15,7 @@ from genesis3d.events import Control, Event, Started, Stepped
 from genesis3d.inference.waiting import told_to_stop
 from genesis3d.io.itk_filters.grey import grey_opened
 from genesis3d.io.itk_filters.median import median
-from genesis3d.io.itk_filters.morphology import bounds
+from genesis3d.io.itk_filters.morphology import bounds, opened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,6 +89,6 @@ class Hounsfield(Recipe):
             smooth = median(hu, (1 if spacing[0] <= THICK else 0, rows, columns))
         kept = grey_opened(smooth, spacing, self.vessel_mm) if self.vessel_mm else smooth
         if self.tube_mm:
-            thick = grey_opened(smooth, spacing, self.tube_mm)
-            kept = np.where((smooth > 0) & (thick <= 0), thick, kept)
+            dense = smooth > 0
+            kept = np.where(dense & ~opened(dense, spacing, self.tube_mm), np.float32(self.level), kept)
         return np.asarray(np.maximum(kept - np.float32(self.level), 0))

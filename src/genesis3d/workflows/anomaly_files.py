@@ -69,6 +69,14 @@ def write_map(result: AnomalyMap, out_dir: str | Path) -> Iterator[Event]:
         yield Saved(path=str(folder / name), what=name)
 
 
+def _texts(result: AnomalyMap) -> Iterator[tuple[str, str]]:
+    from genesis3d.workflows.anomaly_report import report_html
+
+    yield "regions.csv", table_text(result)
+    yield "report.html", report_html(result)
+    yield REPORT, json.dumps(report(result), indent=2) + "\n"
+
+
 def _volumes(result: AnomalyMap) -> dict[str, Volume]:
     """Return what there is of the map, by the name of its file, in the order of :data:`FILES`."""
     mask = result.labels.with_data((result.labels.data > 0).astype(np.uint8))
@@ -107,6 +115,7 @@ def report(result: AnomalyMap) -> dict[str, Any]:
         "settings": result.settings.model_dump(mode="json", include=set(result.settings_fields)),
         "lungs_from": result.lungs_from,
         "threshold": {"value": result.threshold, "unit": _unit(result)},
+        "healthy": _healthy(result),
         "totals": {
             "lungs_ml": round(whole, 2),
             "left_ml": round(lungs["left"], 2),
@@ -120,6 +129,19 @@ def report(result: AnomalyMap) -> dict[str, Any]:
         "run": {"device": result.device, "precision": result.precision, "seconds": round(result.seconds, 1)},
         "files": [*_volumes(result), "regions.csv", *REPORTS, REPORT],
         "versions": library_versions(),
+    }
+
+
+def _healthy(result: AnomalyMap) -> dict[str, Any] | None:
+    """Return what the model's calibration says of the threshold and the scan; None without one."""
+    known = result.calibration
+    if known is None:
+        return None
+    seen = replace(result.scored, score=result.score)
+    return {
+        "scans": known.scans,
+        "flagged_percent_of_healthy_lung": round(100 * known.flag_rate(result.threshold), 4),
+        "scan_p": round(known.scan_p(result.scene, seen, result.threshold), 4),
     }
 
 

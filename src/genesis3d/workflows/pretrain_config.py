@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from genesis3d.config import Config
 from genesis3d.data.sampling import SamplingConfig
 from genesis3d.errors import ConfigError
 from genesis3d.intensity import INTENSITIES, Intensity, Window
@@ -18,12 +17,11 @@ from genesis3d.tasks.restoration import Restoration
 from genesis3d.training.opacity_settings import OpacityPairs
 from genesis3d.training.settings import (
     AveragingSettings,
-    KeepSettings,
     OptimiserSettings,
-    RecoverySettings,
     ValidationSettings,
 )
 from genesis3d.transforms import Chain, chain_preset
+from genesis3d.workflows.training_config import TrainingConfig
 
 __all__ = ["NETWORK_SIZES", "PRETRAIN_PRESETS", "SCHEMES", "PretrainConfig", "pretrain_preset", "scheme_chain"]
 
@@ -35,10 +33,9 @@ NETWORK_SIZES: dict[str, UNet3d] = {
 }
 
 
-class PretrainConfig(Config):
+class PretrainConfig(TrainingConfig):
     """Everything that decides a pre-training; ``config.json`` of a run holds it whole."""
 
-    schema_version: Literal[1] = Field(1, description="version of this configuration")
     cases: tuple[str, ...] = Field((), description="scans, DICOM folders, zips, or folders of these")
     intensity: Annotated[Intensity, *INTENSITIES.field()] | None = Field(
         None, description="how scans are mapped to [0, 1]; None: by modality (CT: fixed window in HU, else percentiles)"
@@ -56,50 +53,13 @@ class PretrainConfig(Config):
     averaging: AveragingSettings = Field(
         default=AveragingSettings(), description="whether model files hold an average of the weights"
     )
-    recovery: RecoverySettings = Field(default=RecoverySettings(), description="what happens when a training has died")
     start: str | None = Field(None, description="model whose weights a new run begins with: a file, run or its name")
-    batch: int = Field(4, ge=1, le=1024, description="sub-volumes per step")
-    accumulate: int = Field(
-        1, ge=1, le=1024, description="micro-batches that a step is computed in, one after another: less memory"
-    )
-    steps: int | None = Field(None, ge=1, description="length of the training in steps (or minutes)")
-    minutes: float | None = Field(
-        None, gt=0, le=60 * 24 * 60, description="length in minutes, made steps once, after 20 measured ones"
-    )
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda:N or mps")
-    precision: Literal["auto", "32", "bf16"] = Field(
-        "auto", description="number format: auto takes bfloat16 where a self-test finds it right and faster"
-    )
-    threads: int | None = Field(
-        None, ge=1, le=1024, description="processor threads of each process; None: all cores but one, or a fair share"
-    )
-    strategy: Literal["auto", "ddp", "fsdp"] = Field(
-        "auto",
-        description="how several processes hold the network: ddp (auto) each the whole of it, fsdp each a part",
-    )
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random in the run")
     validation: ValidationSettings = Field(default=ValidationSettings(), description="what is held out and measured")
-    keep: KeepSettings = Field(default=KeepSettings(), description="what is written while training")
-    licence: str = Field("", max_length=2000, description="terms of the weights and attribution of their data")
 
     @field_validator("cases", mode="before")
     @classmethod
     def _as_tuple(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _one_budget(self) -> PretrainConfig:
-        if (self.steps is None) == (self.minutes is None):
-            raise ValueError(f"expected either steps or minutes, got {self.steps} and {self.minutes}")
-        return self
-
-    @model_validator(mode="after")
-    def _enough_to_share(self) -> PretrainConfig:
-        if self.accumulate > self.batch:
-            raise ValueError(
-                f"accumulate: expected at most the batch ({self.batch}) micro-batches, got {self.accumulate}"
-            )
-        return self
 
     def public(self) -> dict[str, Any]:
         """Return the settings of the training itself, without paths and names of scans: for a model's card."""
