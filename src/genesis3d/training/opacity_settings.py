@@ -66,7 +66,7 @@ class OpacityPairs(Config):
         default=CoarseNoise(), description="the coarse noise; its voxels are the sub-volume's"
     )
     opacity: Opacity = Field(default=Opacity(), description="the opacities; their voxels are the sub-volume's")
-    lungs_alone: float = Field(0.0, ge=0, le=1, description="share in which all but the lungs is dark, as cut-out lungs")
+    lungs_alone: float = Field(0.0, ge=0, le=1, description="share in which all but the lungs is dark: cut-out lungs")
     least_change: float = Field(0.05, ge=0, le=1, description="least change in [0, 1] that is to be found as opacity")
 
     @model_validator(mode="after")
