@@ -16,7 +16,6 @@ from napari_genesis.widgets.parts import form_layout
 
 if TYPE_CHECKING:
     from genesis3d.workflows.anomaly_batch import AnomalyBatchConfig
-
     from napari_genesis.widgets.anomaly.work import Work
     from napari_genesis.widgets.shared import Store
 

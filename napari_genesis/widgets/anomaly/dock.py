@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import napari
-    from napari.layers import Layer
 
     from genesis3d.workflows.anomaly import AnomalyMap
 
