@@ -16,7 +16,7 @@ from genesis3d.networks import library as library_module
 from napari_genesis.layers import add_volume
 from napari_genesis.widgets.anomaly.dock import AnomalyDock
 
-WAIT = 20_000
+WAIT = 120_000
 MIDDLE = (20, 22, 43)
 
 
@@ -120,7 +120,7 @@ def test_a_coarse_map_comes_first_and_is_replaced(
     viewer.layers["score, coarse - chest"].opacity = 0.4
     go_on.set()
     finish(dock, qtbot)
-    assert "score, coarse - chest" not in viewer.layers
+    assert "score, coarse - chest" not in [layer.name for layer in viewer.layers]
     assert dock.panel.layers.layer("score").opacity == pytest.approx(0.4)
 
 
@@ -168,7 +168,13 @@ def test_reports_and_masks(dock: AnomalyDock, viewer: Any, qtbot: Any, tmp_path:
     assert not dock.files.actions["seg"].isVisible()
 
 
-def test_two_dates_of_a_patient(dock: AnomalyDock, viewer: Any, chest: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_two_dates_of_a_patient(
+    dock: AnomalyDock, viewer: Any, chest: Any, air_model: Path, qtbot: Any, tmp_path: Path
+) -> None:
+    dock.recipes.set_recipe("difference")
+    dock.models.set_path(air_model)
+    dock.form.set_value(dock.form.value.replaced(device="cpu"))
+    dock.more_form.set_value(dock.form.value.replaced(overlap=0.0, precision="32", rim_mm=6.0))
     run(dock, qtbot)
     dock.save(tmp_path / "earlier")
     finish(dock, qtbot)
@@ -176,7 +182,7 @@ def test_two_dates_of_a_patient(dock: AnomalyDock, viewer: Any, chest: Any, qtbo
     dock.layer_picker.set_layer(now)
     run(dock, qtbot)
     panel = dock.dating.panel
-    assert [panel.combo.itemText(i) for i in range(panel.combo.count())] == ["chest: hu", "a folder ..."]
+    assert [panel.combo.itemText(i) for i in range(panel.combo.count())] == ["chest: difference · air", "a folder ..."]
     panel.button.click()
     finish(dock, qtbot)
     assert dock.status.error.text() == ""
@@ -228,3 +234,32 @@ def test_lungs_that_cannot_be_are_said(dock: AnomalyDock, viewer: Any, chest: An
     assert "got none" in dock.status.error.text()
     assert dock.map is None
     assert len(viewer.layers) == 3
+
+
+def test_a_folder_of_scans(dock: AnomalyDock, chest: Any, qtbot: Any, tmp_path: Path) -> None:
+    from genesis3d.io import write_volume
+
+    batch = dock.files.batch
+    assert not batch.button.isEnabled()
+    (tmp_path / "scans").mkdir()
+    for name in ("one", "two"):
+        write_volume(chest(name=name), tmp_path / "scans" / f"{name}.nii.gz")
+    (tmp_path / "scans" / "broken.nii.gz").write_bytes(b"not a scan")
+    batch.scans.line.setText(str(tmp_path / "scans"))
+    batch.scans.line.editingFinished.emit()
+    assert batch.out.path == str(tmp_path / "scans-maps")
+    assert batch.button.isEnabled()
+    batch.button.click()
+    finish(dock, qtbot)
+    assert dock.status.error.text() == ""
+    assert "2 of 3 mapped" in batch.told.text()
+    assert "broken was not mapped" in batch.told.text()
+    assert (tmp_path / "scans-maps" / "one" / "report.json").is_file()
+    assert (tmp_path / "scans-maps" / "summary.csv").is_file()
+    batch.button.click()
+    finish(dock, qtbot)
+    assert "2 of them were there already" in batch.told.text()
+    dock.more_form.set_value(dock.more_form.value.replaced(rim_mm=4.0))
+    batch.button.click()
+    finish(dock, qtbot)
+    assert "batch.json" in dock.status.error.text()

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import napari
-    from napari.layers import Layer
 
     from genesis3d.workflows.anomaly import AnomalyMap
 
@@ -191,11 +190,12 @@ class AnomalyDock(Dock):
             self.keeping.replace(request.names)
         like = self._like if self._like is not None and self._like in self.viewer.layers else None
         name = ", ".join(part for part in (recipe, model) if part)
+        first = None if coarse is None else coarse.layer
         try:
-            layers = MapLayers(self.viewer, result, like, name, scan, None if coarse is None else coarse.layer)
-        except GenesisError as error:  # the scan's layer was moved or turned meanwhile
-            self.show_error(str(error))
-            return
+            layers = MapLayers(self.viewer, result, like, name, scan, first)
+        except GenesisError as error:  # the scan's layer was turned meanwhile
+            layers = MapLayers(self.viewer, result, None, name, scan, first)
+            self.show_error(f"{error}; the map lies where the scan was")
         unit = unit_of(result, "score")
         self.keeping.add(KeptMap(scan, model, recipe, result, layers, result.threshold, unit), like)
 
