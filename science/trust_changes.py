@@ -23,7 +23,7 @@ Changed = tuple[Volume, Volume]
 Change = Callable[[Volume, Volume], Changed]
 
 SHIFT = (6.0, 4.0, 2.0)  # mm along S, P, L between the two halves of a breath
-SETTLED = 320.0  # HU at the very back of the lungs
+SETTLED = 420.0  # HU at the very back of the lungs
 SCARS = 450.0  # HU of a septum that is fully scarred
 RIM = 18.0  # mm under the pleura where scars lie
 FILLED = 40.0  # HU of a lobe without air
