@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,9 +123,7 @@ def picture(first: AnomalyMap, after: AnomalyMap, what: str) -> bytes:
         panels += [_panel(what, after, most, score=False), _panel("its score", after, most, score=True)]
     frame = frame_of(after.scan, after.lungs)
     box = (slice(0, 1), *frame_of(first.scan, first.lungs).box[1:])
-    from dataclasses import replace
-
-    return slices_picture(panels, [Cut(0, 0)], replace(frame, box=box), score_bar(after))
+    return slices_picture(panels, [Cut(0, 0, label="")], replace(frame, box=box), score_bar(after))
 
 
 def _panel(name: str, result: AnomalyMap, index: int, score: bool) -> Panel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from pydicom import dcmread
 
 from genesis3d.io import read_segmentation, read_volume
+from genesis3d.workflows.anomaly_files import _segmentations
 from genesis3d.workflows.anomaly_masks import write_segmentations
 
 
@@ -65,11 +67,17 @@ def test_masks_lie_on_the_series_with_their_names(series: Path, tmp_path: Path) 
 
 
 def test_a_scan_of_another_kind_has_none(tmp_path: Path, series: Path) -> None:
-    from dataclasses import replace
-
     scan = read_volume(series).canonical()
     plain: Any = Result(replace(scan, series=None))
     assert list(write_segmentations(plain, tmp_path)) == []
+
+
+def test_a_series_that_is_no_longer_there_costs_a_warning(series: Path, tmp_path: Path) -> None:
+    scan = replace(read_volume(series).canonical(), source=str(tmp_path / "gone"))
+    events = list(_segmentations(Result(scan), tmp_path))  # type: ignore[arg-type]
+    assert len(events) == 1
+    assert "only as NIfTI" in events[0].message  # type: ignore[union-attr]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.real
