@@ -160,6 +160,15 @@ def training_threads() -> int:
     return max(1, cores - 1)
 
 
+def _lower(pid: int) -> None:
+    """Let everything else go first."""
+    with contextlib.suppress(psutil.Error):
+        psutil.Process(pid).nice(LOWER_PRIORITY)
+    # Linux may share the processor among sessions first: there niceness counts only inside the child's own one
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(LOWER_PRIORITY))
+
+
 def spawn_training(run_dir: Path, resume: bool, command: list[str] | None = None) -> subprocess.Popen[bytes]:
     """Start the command-line training of ``run_dir``: own session, low priority, output to ``RUN/log.txt``."""
     if command is None:
@@ -176,7 +185,6 @@ def spawn_training(run_dir: Path, resume: bool, command: list[str] | None = None
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, **own
         )
     if sys.platform != "win32":
-        with contextlib.suppress(psutil.Error):
-            psutil.Process(child.pid).nice(LOWER_PRIORITY)
+        _lower(child.pid)
     _CHILDREN[:] = [each for each in _CHILDREN if each.poll() is None] + [child]
     return child

@@ -1,4 +1,4 @@
-"""The loop of the Fine-tune dock on a scan, and its pictures in docs.
+"""The loop of the Fine-tune dock and the Segment dock on a scan, and their pictures in docs.
 
     python -m napari_genesis.tour_finetune --scan SCAN --screenshots FOLDER --minutes 5
 
@@ -20,7 +20,7 @@ from napari_genesis.tour import Tour
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["main", "show_finetune", "structures"]
+__all__ = ["main", "show_finetune", "show_segment", "structures"]
 
 PAINTED = (0.2, 0.35, 0.45, 0.6, 0.75, 0.85)  # of the scan's height
 NAMES = {1: "lung", 2: "bone"}
@@ -46,8 +46,8 @@ def paint(labels: Any, scan: NDArray[Any], z: int) -> None:
     labels.data_setitem((np.full(rows.size, z), rows, columns), wanted[rows, columns])
 
 
-def show_finetune(tour: Tour, layer: Any, minutes: float, steps: int | None = None) -> None:
-    """Paint, train, look, take a slice, correct it, go on; a picture of each."""
+def show_finetune(tour: Tour, layer: Any, minutes: float, steps: int | None = None) -> Path:
+    """Paint, train, look, take a slice, correct it, go on; a picture of each.  Return the run."""
     tour.viewer.window.remove_dock_widget(tour.dock("Preview"))  # its box would lie on the scan
     dock = tour.dock("Fine-tune")
     dock.data.scans.set_layer(layer)
@@ -78,6 +78,28 @@ def show_finetune(tour: Tour, layer: Any, minutes: float, steps: int | None = No
     look_at(tour, layer, int(0.68 * scan.shape[0]))
     tour.wait(lambda: not dock.running, minutes * 60 * 4 + 600)
     tour.picture("continued")
+    for each in (labels, *(one for one in tour.viewer.layers if type(one).__name__ == "Labels")):
+        each.visible = False
+    return Path(dock.follower.run_dir)
+
+
+def show_segment(tour: Tour, layer: Any, model: Path) -> None:
+    """Segment ``layer`` with ``model``; labels and table, in 2D and 3D."""
+    dock = tour.dock("Segment")
+    dock.models.set_path(str(model))
+    dock.scans.set_layer(layer)
+    tour.wait(seconds=1)
+    dock.primary.click()
+    tour.wait(lambda: dock.running, 30)
+    tour.wait(lambda: not dock.running and not dock.panel.busy, 900)
+    tour.picture("segmented")
+    layer.visible = False
+    tour.viewer.dims.ndisplay = 3
+    tour.viewer.camera.angles = (0, 25, 60)
+    tour.wait(seconds=3)
+    tour.picture("segmented-3d")
+    tour.viewer.dims.ndisplay = 2
+    layer.visible = True
 
 
 def begin_with_nothing(dock: Any, steps: int) -> None:
@@ -109,7 +131,8 @@ def main(arguments: list[str] | None = None) -> None:
     viewer = napari.Viewer(title="napari-genesis")
     viewer.theme = chosen.theme
     tour = Tour(viewer, chosen.screenshots, "finetune-")
-    show_finetune(tour, tour.open_scan(chosen.scan), chosen.minutes, chosen.steps)
+    layer = tour.open_scan(chosen.scan)
+    show_segment(tour, layer, show_finetune(tour, layer, chosen.minutes, chosen.steps))
     viewer.close()
 
 

@@ -6,18 +6,24 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
+from genesis3d.errors import GenesisError
+from genesis3d.networks.library import mismatches
+from napari_genesis.layers import volume_from_layer
 from napari_genesis.widgets.model_entries import card_page, describe_card
 from napari_genesis.widgets.status import WARNING_COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari.layers import Layer
+
     from genesis3d.networks.card import ModelCard
 
-__all__ = ["CardPanel"]
+__all__ = ["CardPanel", "differences"]
 
 SMALL = "font-size: 8pt"
 
@@ -70,3 +76,14 @@ class CardPanel(QWidget):
 def _together(text: str) -> str:
     """Keep sizes such as ``0.70 x 0.70 x 2.50 mm`` in one line."""
     return re.sub(r"(?<=\d) (?=x \d|mm)|(?<=\d x) (?=\d)", "\u00a0", text)
+
+
+def differences(card: ModelCard, layer: Layer, channels: int) -> list[str]:
+    """Return what of ``layer``, one of ``channels``, a model was not trained on; nothing where that cannot be asked."""
+    if not isinstance(layer.data, np.ndarray):  # to ask a lazy array would read it
+        return []
+    try:
+        volume = volume_from_layer(layer)
+        return mismatches(card, volume.with_data(np.broadcast_to(volume.data, (channels, *volume.data.shape[1:]))))
+    except GenesisError:  # said when the work begins
+        return []

@@ -41,13 +41,13 @@ class Entry:
         return self.section == OWN
 
 
-def list_entries(runs: Path, files: Sequence[str], purpose: str | None = None) -> list[Entry]:
+def list_entries(runs: Path, files: Sequence[str], purposes: Sequence[str] | None = None) -> list[Entry]:
     """Return the models of the library, the runs in ``runs`` that have weights, and those of ``files`` still there.
 
-    With ``purpose`` (restoration, segmentation, ...) those made for another are left out.
+    With ``purposes`` (restoration, segmentation, ...) those made for another are left out.
     """
     entries = _all_entries(runs, files)
-    return entries if purpose is None else [each for each in entries if purpose_of(each.path) in (purpose, None)]
+    return entries if purposes is None else [each for each in entries if purpose_of(each.path) in (*purposes, None)]
 
 
 def purpose_of(path: Path) -> str | None:

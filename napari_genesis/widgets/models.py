@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QMessageBox, QToolButton, QVBoxLayout, QWidget
 
 from genesis3d.errors import GenesisError
-from genesis3d.networks.library import Library, mismatches
+from genesis3d.networks.library import Library
 from genesis3d.networks.model_file import read_card
-from napari_genesis.layers import volume_from_layer
-from napari_genesis.widgets.model_card import CardPanel
+from napari_genesis.widgets.model_card import CardPanel, differences
 from napari_genesis.widgets.model_combo import OPEN, ModelCombo
 from napari_genesis.widgets.model_dialogs import ExportDialog, ImportDialog
 from napari_genesis.widgets.model_entries import Entry, describe_card, list_entries, model_name, purpose_of
@@ -37,9 +35,11 @@ __all__ = ["ModelPicker", "describe_card", "model_name"]
 EMPTY = "No model yet: pre-train one in the Pre-train dock, or open a model file."
 NONE_YET = {
     "segmentation": "No segmentation model yet: fine-tune one on labels of yours, or open a model file. Models that "
-    "restore scans, such as those that ship, name no structures; fine-tuning begins with one of them."
+    "restore scans, such as those that ship, name no structures; fine-tuning begins with one of them.",
+    "opacity": "No opacity model yet: train one, or open a model file.",
 }
-DOES = {"restoration": "restores scans", "segmentation": "segments scans", "classification": "classifies scans"}
+DOES = {"restoration": "restores scans", "opacity": "finds opacity", "segmentation": "segments scans",
+        "classification": "classifies scans"}  # fmt: skip
 OPENABLE = "Models (*.safetensors)"
 MOST_FILES = 12
 REFRESH_MS = 3000
@@ -52,7 +52,7 @@ class ModelPicker(QWidget):
     ----------
     store : what the dock remembers: the model picked last
     viewer : napari's viewer, for its theme
-    purpose : offer only models for this (restoration, segmentation, ...); None: all
+    purpose : offer only models for this (restoration, segmentation, ...), or any of several; None: all
 
     Signals
     -------
@@ -61,9 +61,12 @@ class ModelPicker(QWidget):
 
     changed = Signal(object)
 
-    def __init__(self, store: Store, viewer: ViewerModel | None = None, purpose: str | None = None) -> None:
+    def __init__(
+        self, store: Store, viewer: ViewerModel | None = None, purpose: str | tuple[str, ...] | None = None
+    ) -> None:
         super().__init__()
-        self._store, self._viewer, self._purpose = store, viewer, purpose
+        self._store, self._viewer = store, viewer
+        self._purpose = (purpose,) if isinstance(purpose, str) else purpose
         self._channels = 1
         self._files = Store("ModelPicker")
         self._entries: list[Entry] = []
@@ -107,6 +110,14 @@ class ModelPicker(QWidget):
         """
         self._layer, self._channels = (None if layer is None else ref(layer)), channels
         self._say_mismatch()
+
+    def set_purpose(self, purpose: tuple[str, ...]) -> None:
+        """Offer only models for one of these purposes."""
+        if purpose != self._purpose:
+            self._purpose = purpose
+            if self._picked is not None and purpose_of(self._picked.path) not in (*purpose, None):
+                self._picked = None
+            self.refresh()
 
     def refresh(self) -> None:
         """Look for models anew; the picked one stays picked while it exists."""
@@ -250,7 +261,7 @@ class ModelPicker(QWidget):
                 self.card = read_card(entry.path)  # the header alone: a run in progress gets better while we look
             except GenesisError as error:
                 self.error = str(error)
-        self.panel.show_card(self.card, self.path, self.error or NONE_YET.get(self._purpose or "", EMPTY))
+        self.panel.show_card(self.card, self.path, self.error or NONE_YET.get((self._purpose or ("",))[0], EMPTY))
         self._update()
         if before != (self._picked, self.card):
             self.changed.emit(self.path)
@@ -270,7 +281,7 @@ class ModelPicker(QWidget):
 
     def _say_mismatch(self) -> None:
         layer = None if self._layer is None else self._layer()
-        said = [] if layer is None or self.card is None else _differences(self.card, layer, self._channels)
+        said = [] if layer is None or self.card is None else differences(self.card, layer, self._channels)
         self.panel.show_mismatch(said, self._theme())
 
     def _theme(self) -> str:
@@ -286,13 +297,3 @@ class ModelPicker(QWidget):
         if isalive(self):
             self.refresh()
             self.set_path(name)
-
-
-def _differences(card: ModelCard, layer: Layer, channels: int) -> list[str]:
-    if not isinstance(layer.data, np.ndarray):  # to ask a lazy array would read it
-        return []
-    try:
-        volume = volume_from_layer(layer)
-        return mismatches(card, volume.with_data(np.broadcast_to(volume.data, (channels, *volume.data.shape[1:]))))
-    except GenesisError:  # said when the work begins
-        return []

@@ -90,9 +90,13 @@ class ResultTable(QTableWidget):
                 return True
         return False
 
+    def thing(self, row: int) -> Any:
+        """Return what :meth:`fill_rows` was given for ``row``; None when there is no such row."""
+        return self._things.get(_number(self.item(row, 0)))
+
     def _on_selection(self) -> None:
         rows = {index.row() for index in self.selectedIndexes()}
-        thing = self._things.get(_number(self.item(rows.pop(), 0))) if len(rows) == 1 else None
+        thing = self.thing(rows.pop()) if len(rows) == 1 else None
         if thing is not None:
             self.chosen.emit(thing)
 

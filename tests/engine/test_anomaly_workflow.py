@@ -100,11 +100,13 @@ def test_every_file_lies_on_the_scans_own_grid(files: dict[str, Path], tmp_path:
     volumes = {name: read_volume(tmp_path / "out" / name) for name in FILES if name.endswith(".nii.gz")}
     for name, volume in volumes.items():
         assert volume.geometry.matches(scan.geometry, 1e-3), name
-    restored, difference, score, mask, lungs = (v.data[0].astype(int) for v in volumes.values())
+    restored, difference, score, mask, lungs, baseline = (v.data[0].astype(int) for v in volumes.values())
     clipped = np.clip(scan.data[0].astype(int), -1000, 1000)
     assert np.abs(clipped - restored - difference).max() <= 1
     assert (score >= 0).all()
     assert not score[lungs == 0].any()
+    assert not baseline[lungs == 0].any()
+    assert baseline.any()
     assert set(np.unique(lungs)) == {0, 1, 2}
     left = np.nonzero(lungs == 1)[2].mean(), np.nonzero(lungs == 2)[2].mean()
     assert left[0] < left[1]  # this scan is stored left to right
@@ -155,6 +157,8 @@ def test_an_opacity_is_found_with_its_figures() -> None:
     assert table[0][:2] == [1, "left"]
     assert result.threshold == 200
     assert default_threshold(result.card, scan) == 150
+    assert result.baseline.data[0, 20, 22, 43] == 400  # -300 HU above the level of -700
+    assert result.recipe.name == "difference"
 
 
 def test_only_brighter_counts_and_only_inside() -> None:

@@ -24,6 +24,17 @@ VARIANTS: dict[str, list[dict[str, object]]] = {
         {"width": 4, "depth": 50, "dilated": True},
         {"width": 4, "depth": 50, "norm": "none", "dilated": True, "stem_stride": 1},
     ],
+    "ensemble": [
+        {"network": {"name": "unet3d", "width": 4}, "members": 2},
+        {"network": {"name": "unet3d", "width": 2, "flat": 1}, "activation": "opacity", "out_channels": 2},
+        {
+            "network": {"name": "resnet3d", "width": 4, "depth": 10},
+            "members": 2,
+            "activation": "softmax",
+            "in_channels": 2,
+            "out_channels": 3,
+        },
+    ],
     "classifier": [
         {"encoder": {"name": "unet3d", "width": 4}, "hidden": 16},
         {"encoder": {"name": "unet3d", "width": 4, "norm": "batch_statistics"}, "head": "linear", "in_channels": 2},

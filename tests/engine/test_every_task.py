@@ -16,6 +16,7 @@ from genesis3d.tasks import TASKS, Task
 
 BODY = UNet3d(width=4, norm="batch")
 NETWORKS_OF: dict[str, Network] = {
+    "opacity": BODY.replaced(out_channels=2),
     "segmentation": BODY.replaced(out_channels=3),
     "classification": Classifier(out_channels=2, encoder=BODY, hidden=16),
 }
@@ -23,6 +24,7 @@ VARIANTS: dict[str, list[dict[str, object]]] = {
     "restoration": [
         {"loss": x, "output": y} for x in ("mse", "mae", "ssim") for y in ("sigmoid", "linear", "residual")
     ],
+    "opacity": [{}],
     "segmentation": [
         {},
         {"batch_dice": False, "background": True, "cross_entropy": 0},
@@ -53,6 +55,10 @@ def pair(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
         classes = (image > 0.4).to(torch.uint8) + (image > 0.6)
         classes[:, :, 6:] = 255
         return image, classes
+    if task.name == "opacity":
+        changed = torch.zeros_like(image)
+        changed[:, :, 2:6, 4:12, 4:12] = 1
+        return corrupted, torch.cat([image, torch.ones_like(image), changed], dim=1)
     return corrupted, torch.tensor([0, 1]) if task.name == "classification" else image
 
 

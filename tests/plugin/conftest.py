@@ -169,3 +169,124 @@ def segmentation_model(tmp_path: Path) -> Path:
     path = tmp_path / "organs.safetensors"
     write_model(path, module, card)
     return path
+
+
+@pytest.fixture
+def chest() -> Callable[..., Any]:
+    """Two lungs in a body with an opacity of -300 HU in the left one: ``chest(both, shift, name, radius)``.
+
+    ``both``: a smaller one in the right lung too; ``shift``: the patient lies that many mm further to the left;
+    ``radius`` of the first opacity in mm.
+    """
+    import numpy as np
+
+    from genesis3d.volume import Geometry, Volume
+
+    shape, spacing = (40, 44, 60), (6.0, 5.0, 5.0)
+
+    def made(both: bool = False, shift: float = 0.0, name: str = "chest", radius: float = 20.0) -> Any:
+        d, h, w = np.indices(shape)
+        w = w - shift / spacing[2]
+        hu = np.full(shape, -1000, np.int16)
+        hu[((h - 22) / 19) ** 2 + ((w - 30) / 27) ** 2 <= 1] = 40
+        hu[:, 34:38][(w >= 27)[:, 34:38] & (w < 33)[:, 34:38]] = 400
+        for centre in (17, 43):
+            hu[((d - 20) / 17) ** 2 + ((h - 22) / 13) ** 2 + ((w - centre) / 9) ** 2 <= 1] = -860
+        for middle, size in (((20, 22, 43), radius), ((16, 24, 17), 15.0))[: 2 if both else 1]:
+            place = [((a - m) * s) ** 2 for a, m, s in zip((d, h, w), middle, spacing, strict=True)]
+            hu[sum(place) <= size**2] = -300
+        return Volume(hu[None], Geometry(shape, spacing, (-100.0, 20.0, 3.0)), "CT", "HU", name)
+
+    return made
+
+
+@pytest.fixture
+def air_model(tmp_path: Path) -> Path:
+    """A model that restores every voxel to -840 HU."""
+    import math
+
+    import torch
+
+    from genesis3d.networks.model_file import ModelCard, write_model
+    from genesis3d.networks.unet3d import UNet3d
+
+    network = UNet3d(width=2, norm="none")
+    module = network.build(0)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+        list(module.parameters())[-1].fill_(math.log(0.08 / 0.92))
+    path = tmp_path / "air.safetensors"
+    write_model(
+        path, module, ModelCard(title="air", network=network, patch=(16, 16, 16), spacing=(6.0, 5.0, 5.0), step=7)
+    )
+    return path
+
+
+@pytest.fixture
+def opacity_model(tmp_path: Path) -> Path:
+    """A model that finds opacity by the intensity alone: sure above -400 HU, and changes nothing."""
+    import torch
+
+    from genesis3d.intensity import Window
+    from genesis3d.networks.model_file import ModelCard, write_model
+    from genesis3d.networks.unet3d import UNet3d
+
+    network = UNet3d(width=2, norm="none", out_channels=2)
+    module = network.build(0)
+    state = {name: torch.zeros_like(value) for name, value in module.state_dict().items()}
+    passed_on = (("down_tr64.ops.0", 0), ("down_tr64.ops.1", 0), ("up_tr64.ops.0", 8), ("up_tr64.ops.1", 0))
+    for name, source in passed_on:  # the intensity itself, by the uppermost skip
+        state[f"{name}.conv1.weight"][0, source, 1, 1, 1] = 1
+    state["out_tr.final_conv.weight"][1, 0, 0, 0, 0] = 40.0
+    state["out_tr.final_conv.bias"][1] = -20.0
+    module.load_state_dict(state)
+    card = ModelCard(
+        title="dense", network=network, task={"name": "opacity"}, activation="opacity", patch=(16, 16, 16),
+        spacing=(6.0, 5.0, 5.0), working_spacing=(6.0, 5.0, 5.0), intensity=Window(low=-1000, high=200), step=7,
+    )  # fmt: skip
+    path = tmp_path / "dense.safetensors"
+    write_model(path, module, card)
+    return path
+
+
+@pytest.fixture
+def finish(qtbot: Any) -> Callable[[Any], None]:
+    """Wait until nothing goes on in an Anomaly dock."""
+
+    def finished(dock: Any) -> None:
+        def done() -> bool:
+            panel = dock.panel
+            waiting = panel._settle.isActive() or panel._edit.isActive()
+            return not (dock.running or waiting or panel.busy or panel.figures.busy or dock.keeping.compare.busy)
+
+        qtbot.waitUntil(done, timeout=120_000)
+
+    return finished
+
+
+@pytest.fixture
+def run_map(finish: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Press the primary button of an Anomaly dock, and wait; nothing may go wrong."""
+
+    def ran(dock: Any) -> None:
+        dock.primary.click()
+        finish(dock)
+        assert dock.status.error.text() == ""
+
+    return ran
+
+
+@pytest.fixture
+def anomaly_dock(viewer: Any, chest: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An Anomaly dock in a viewer with a chest of two opacities; nothing ships, so the recipe is that of the HU."""
+    from genesis3d.networks import library
+    from napari_genesis.layers import add_volume
+    from napari_genesis.widgets.anomaly.dock import AnomalyDock
+
+    monkeypatch.setattr(library, "SHIPPED", tmp_path / "shipped")
+    add_volume(viewer, chest(both=True))
+    made = AnomalyDock(viewer)
+    viewer.window.add_dock_widget(made, name="Anomaly map")
+    made.lungs_picker.set_way("classical")
+    return made

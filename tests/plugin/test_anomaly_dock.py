@@ -29,7 +29,8 @@ from napari_genesis.widgets.shared import runs_folder
 
 SHAPE, SPACING = (40, 44, 60), (6.0, 5.0, 5.0)
 MIDDLE = (20, 22, 43)
-WAIT = 20_000
+WAIT = 120_000
+LAYERS = ("restored", "difference, HU", "baseline, HU", "score, HU", "lungs", "regions")
 
 
 def chest(turned: bool = False) -> Volume:
@@ -75,6 +76,7 @@ def dock(viewer: Any, model: Path, qtbot: Any) -> Any:
     add_volume(viewer, chest())
     made = AnomalyDock(viewer)
     viewer.window.add_dock_widget(made, name="Anomaly map")
+    made.recipes.set_recipe("difference")
     made.models.set_path(model)
     settings = AnomalySettings(
         overlap=0.0, device="cpu", threads=1, precision="32", rim_mm=6.0, threshold=200, least_ml=1
@@ -107,7 +109,7 @@ def test_a_map_in_one_click(dock: AnomalyDock, viewer: Any, qtbot: Any) -> None:
     assert dock.panel.isHidden()
     make_map(dock, qtbot)
     assert [layer.name for layer in viewer.layers] == [
-        "chest", *(f"chest - {role} (air)" for role in ("restored", "difference", "score", "lungs", "regions")),
+        "chest", *(f"{role} - chest (difference, air)" for role in LAYERS),
     ]  # fmt: skip
     for layer in viewer.layers:
         np.testing.assert_allclose(layer.scale, viewer.layers["chest"].scale)
@@ -120,8 +122,9 @@ def test_a_map_in_one_click(dock: AnomalyDock, viewer: Any, qtbot: Any) -> None:
     assert shown(dock, "difference").data[MIDDLE] == pytest.approx(540, abs=2)
     assert set(np.unique(shown(dock, "lungs").data)) == {0, 1, 2}
     assert dock.panel.table.rowCount() == 1
+    qtbot.waitUntil(lambda: not dock.panel.figures.busy, timeout=WAIT)
     cells = [dock.panel.table.item(0, column).text() for column in range(6)]
-    assert cells[:2] == ["1", "left"]
+    assert cells[:2] == ["1", "left middle"]
     assert cells[4:] == ["-300", "+540"]
     assert "1 region" in dock.panel.summary.text()
     assert not dock.panel.isHidden()
@@ -202,12 +205,12 @@ def test_saved_files_are_those_of_the_command(
     dock.save(tmp_path / "dock")
     qtbot.waitUntil(lambda: not any(job.running for job in dock._jobs), timeout=WAIT)
     config = AnomalyConfig(
-        **dock.config.to_dict() | {"threshold": 250}, scan=str(tmp_path / "chest.nii.gz"), model=str(model),
-        out_dir=str(tmp_path / "command"),
+        **dock.config.to_dict() | {"threshold": 250}, lungs="auto", scan=str(tmp_path / "chest.nii.gz"),
+        model=str(model), out_dir=str(tmp_path / "command"),
     )  # fmt: skip
     list(anomaly(config))
     assert {path.name for path in (tmp_path / "dock").iterdir()} == set(FILES)
-    for name in FILES[:5]:
+    for name in (name for name in FILES if name.endswith(".nii.gz")):
         ours, theirs = (read_volume(tmp_path / folder / name) for folder in ("dock", "command"))
         assert ours.geometry.matches(theirs.geometry)
         np.testing.assert_array_equal(ours.data, theirs.data)
@@ -223,10 +226,10 @@ def test_saved_files_are_those_of_the_command(
 def test_running_again_replaces_or_adds(dock: AnomalyDock, viewer: Any, qtbot: Any) -> None:
     make_map(dock, qtbot)
     make_map(dock, qtbot)
-    assert len(viewer.layers) == 6
+    assert len(viewer.layers) == 7
     dock.replace_last.setChecked(False)
     make_map(dock, qtbot)
-    assert len(viewer.layers) == 11
+    assert len(viewer.layers) == 13
 
 
 def test_a_scan_deleted_while_mapped_and_layers_deleted_after(dock: AnomalyDock, viewer: Any, qtbot: Any) -> None:
@@ -234,7 +237,7 @@ def test_a_scan_deleted_while_mapped_and_layers_deleted_after(dock: AnomalyDock,
     viewer.layers.clear()
     qtbot.waitUntil(lambda: not any(job.running for job in dock._jobs), timeout=WAIT)
     assert dock.status.error.text() == ""
-    assert len(viewer.layers) == 5
+    assert len(viewer.layers) == 6
     viewer.layers.remove(shown(dock, "regions"))
     dock.panel.slider.setValue(120)
     settle(dock, qtbot)
@@ -281,6 +284,7 @@ def test_closing_while_it_works(
     add_volume(viewer, chest())
     dock = AnomalyDock(viewer)
     viewer.window.add_dock_widget(dock, name="Anomaly map")
+    dock.recipes.set_recipe("difference")
     dock.models.set_path(model)
     before = len(viewer.mouse_drag_callbacks)
     dock.primary.click()
@@ -312,8 +316,10 @@ def test_full_disk_is_said_in_the_dock(dock: AnomalyDock, qtbot: Any, tmp_path: 
 def test_what_is_missing_or_wrong_is_said(viewer: Any, qtbot: Any, model: Path, tmp_path: Path) -> None:
     dock = AnomalyDock(viewer)
     viewer.window.add_dock_widget(dock, name="Anomaly map")
-    assert "No model yet" in dock.models.info.text()
+    assert dock.recipes.recipe.name == "hu"  # the one that needs no model
     assert not dock.primary.isEnabled()
+    dock.recipes.set_recipe("difference")
+    assert "No model yet" in dock.models.info.text()
     add_volume(viewer, chest())
     assert not dock.primary.isEnabled()
     assert dock.primary.toolTip() == "choose a model first"
@@ -354,26 +360,26 @@ def test_runs_are_offered_and_settings_remembered(viewer: Any, qtbot: Any, model
     assert dock.models.combo.currentText() == "first run"
     dock.models.set_path(model)
     assert dock.models.combo.labels() == ["first run", "air"]
-    dock.form.field("overlap").set_value(0.5)
-    dock.form._on_edited()
+    dock.more_form.field("overlap").set_value(0.5)
+    dock.more_form._on_edited()
     again = AnomalyDock(viewer)
     viewer.window.add_dock_widget(again, name="again")
     assert again.config.overlap == 0.5
     assert again.models.combo.labels() == ["first run", "air"]
     assert again.models.path == model
     again._on_reset()
-    assert again.config == AnomalySettings()
+    assert again.config == AnomalySettings(recipe="hu")
 
 
 def test_the_guess_grows_with_scan_network_and_overlap() -> None:
     small, large = (ModelCard(network=UNet3d(width=width), patch=(32, 64, 64)) for width in (8, 16))
     usual = AnomalySettings(device="cpu")
-    shape = (133, 512, 512)
-    guess = guess_seconds(small, shape, usual, None, True)
-    assert guess_seconds(large, shape, usual, None, True) > 3 * guess - 20
-    assert guess_seconds(small, shape, usual.replaced(overlap=0.5), None, True) > 1.5 * guess
-    assert guess_seconds(small, shape, usual, None, False) > guess
-    assert guess_seconds(small, shape, usual, 1e12, True) < guess
+    shape, thin = (133, 512, 512), (2.5, 0.7, 0.7)
+    guess = guess_seconds(small, shape, thin, usual, None, True)
+    assert guess_seconds(large, shape, thin, usual, None, True) > 3 * guess - 20
+    assert guess_seconds(small, shape, thin, usual.replaced(overlap=0.5), None, True) > 1.5 * guess
+    assert guess_seconds(small, shape, thin, usual, None, False) > guess
+    assert guess_seconds(small, shape, thin, usual, 1e12, True) < guess
 
 
 def test_regions_are_outlined_and_3d_shows_them_without_a_warning(dock: AnomalyDock, viewer: Any, qtbot: Any) -> None:
@@ -397,12 +403,12 @@ def test_first_start_a_model_that_ships_maps_the_scan(viewer: Any, qtbot: Any, m
     assert dock.models.panel.mismatch.isHidden()
     dock.form.set_value(AnomalySettings(overlap=0.0, device="cpu", threads=1, precision="32"))
     make_map(dock, qtbot)
-    assert "chest - regions (genesis-test)" in [layer.name for layer in viewer.layers]
+    assert "regions - chest (difference, genesis-test)" in [layer.name for layer in viewer.layers]
     Library().add(model, "mine")
     dock.models.refresh()
     dock.models.set_path("mine")
     make_map(dock, qtbot)
-    assert "chest - regions (mine)" in [layer.name for layer in viewer.layers]
+    assert "regions - chest (difference, mine)" in [layer.name for layer in viewer.layers]
 
 
 def test_what_differs_from_the_model_is_said_before_running(dock: AnomalyDock, viewer: Any) -> None:

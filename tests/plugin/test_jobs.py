@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from genesis3d.errors import ScanError
@@ -257,3 +258,18 @@ def test_follower_ignores_a_torn_line_and_starts_anew_when_the_file_is_rewritten
     other.replace(path)
     assert [event.step for event in tail.read()] == [7]
     assert tail.restarted
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="classes of priority there")
+def test_a_training_lets_the_window_go_first(tmp_path: Path) -> None:
+    from napari_genesis.run_files import LOWER_PRIORITY, spawn_training
+
+    child = spawn_training(tmp_path, False, [sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        assert psutil.Process(child.pid).nice() == LOWER_PRIORITY
+        group = Path(f"/proc/{child.pid}/autogroup")
+        if group.exists():  # sessions share the processor before processes do
+            assert group.read_text().split()[-1] == str(LOWER_PRIORITY)
+    finally:
+        child.kill()
+        child.wait(10)

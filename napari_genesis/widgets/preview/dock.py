@@ -198,7 +198,7 @@ class PreviewDock(PreviewFace):
         chain = self.chain.value
         if self._training is not None:
             maker = self._training.maker
-            voxels = int(np.prod(maker.sampler.config.patch))
+            voxels = int(np.prod(self._training.patch))
             self.resolver.ask(partial(model.resolve_training, maker, chain, seed, step, slot), voxels)
             return
         if self.scan.volume is None or self.scan.scale is None or self.scan.grid is None:
@@ -286,7 +286,7 @@ class PreviewDock(PreviewFace):
         training = self._training
         sampler, place = training.maker.sampler, shown.pairs.locations[0]
         volume = sampler.volumes[place.case]
-        size, address = sampler.config.patch, self.address.value
+        size, address = training.patch, self.address.value
         self._frame = model.Frame(volume, sampler.scales[place.case], place.start, size, self.chain.value, *address)
         notes = training.describe(place.case, self.address.seed.value(), self.chain.value)
         if self.scan.volume is not None and self.scan.grid is not None and same_scan(self.scan.volume, volume):

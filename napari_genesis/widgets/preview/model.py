@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from genesis3d.intensity import Scale
     from genesis3d.rng import Address
+    from genesis3d.training.opacity_pairs import OpacityMaker
     from genesis3d.training.pairs import PairMaker, Pairs
     from genesis3d.transforms import Chain, Params
     from genesis3d.volume import Geometry, Volume
@@ -101,14 +102,29 @@ def resolve(frame: Frame) -> Shown:
     return shown(pairs, frame.chain, frame.volume, frame.scale)
 
 
-def resolve_training(maker: PairMaker, chain: Chain, seed: int, step: int, slot: int) -> Shown:
-    """Return what a training with ``maker``'s sampler sees at ``seed``, ``step`` and ``slot`` under ``chain``."""
+def resolve_training(maker: PairMaker | OpacityMaker, chain: Chain, seed: int, step: int, slot: int) -> Shown:
+    """Return what a training with ``maker``'s sampler sees at ``seed``, ``step`` and ``slot`` under ``chain``.
+
+    A training against opacity has no chain: what it puts into lungs is shown as it is.
+    """
+    from genesis3d.training.opacity_pairs import OpacityMaker
     from genesis3d.training.pairs import PairMaker
+
+    if isinstance(maker, OpacityMaker):
+        return _resolve_lungs(maker.of_seed(seed), step, slot)
 
     own = PairMaker(maker.sampler, chain, seed, maker.batch, stream=maker.stream)
     pairs = own.pair(step, slot)
     location = pairs.locations[0]
     return shown(pairs, chain, maker.sampler.volumes[location.case], maker.sampler.scales[location.case])
+
+
+def _resolve_lungs(maker: OpacityMaker, step: int, slot: int) -> Shown:
+    place, pairs = maker.place(step, slot), maker.pair(step, slot)
+    scan = maker.sampler.scans[place.case]
+    original, transformed = (scan.scale.from_unit(part[0, 0].numpy()) for part in (pairs.target, pairs.input))
+    grid, unit = maker.sampler.geometry(place), scan.volume.unit or ""
+    return Shown(original, transformed, transformed - original, pairs, grid, pairs.outcomes[0], unit)
 
 
 def shown(pairs: Pairs, chain: Chain, volume: Volume, scale: Scale) -> Shown:

@@ -15,6 +15,7 @@ from napari_genesis.jobs import JobState, ThreadJob, close_jobs, close_with
 from napari_genesis.widgets.preview.model import size_text
 
 if TYPE_CHECKING:
+    from genesis3d.training.opacity_pairs import OpacityMaker
     from genesis3d.training.pairs import PairMaker
     from genesis3d.transforms import Chain
     from genesis3d.volume import Volume
@@ -28,9 +29,14 @@ class Training:
     """A pre-training's configuration and what makes its pairs; ``names`` of the cases in the sampler's order."""
 
     config: PretrainConfig
-    maker: PairMaker
+    maker: PairMaker | OpacityMaker
     names: tuple[str, ...]
     held_out: str
+
+    @property
+    def patch(self) -> tuple[int, int, int]:
+        """Size (D, H, W) of a sub-volume in voxels."""
+        return self.config.sampling.patch
 
     def describe(self, case: int, seed: int, chain: Chain) -> list[str]:
         """Return the case's name and size, and what is not as the training has it."""

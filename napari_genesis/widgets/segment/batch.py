@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton, QWidget
 
+from napari_genesis.widgets.folder_line import FolderLine
 from napari_genesis.widgets.parts import form_layout
 
 if TYPE_CHECKING:
@@ -18,43 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["BatchPanel"]
 
 MOST_LINES = 20
-
-
-class FolderLine(QWidget):
-    """A line for a folder with a button that asks for one; ``chosen`` tells of its answer, ``changed`` of any."""
-
-    changed = Signal()
-    chosen = Signal()
-
-    def __init__(self, name: str, title: str) -> None:
-        super().__init__()
-        self._title = title
-        self.line = QLineEdit(objectName=name)
-        self.line.setPlaceholderText(title)
-        self.button = QPushButton("...", objectName=f"{name}-ask")
-        self.button.setMaximumWidth(34)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.line, 1)
-        row.addWidget(self.button)
-        self.setFocusProxy(self.line)
-        self.line.textChanged.connect(self._on_text)
-        self.button.clicked.connect(self._ask)
-
-    @property
-    def path(self) -> str:
-        """The folder as it is written, without blanks around it."""
-        return self.line.text().strip()
-
-    def _on_text(self, _: str) -> None:
-        self.line.setToolTip(self.line.text())
-        self.changed.emit()
-
-    def _ask(self) -> None:
-        name = QFileDialog.getExistingDirectory(self, self._title, self.path)
-        if name:
-            self.line.setText(name)
-            self.chosen.emit()
 
 
 class BatchPanel(QWidget):

@@ -13,7 +13,10 @@ import typer
 
 from genesis3d.errors import GenesisError
 
-GROUPS = ("scans", "prepare", "pretrain", "finetune", "segment", "evaluate", "study", "gallery", "models", "anomaly")
+GROUPS = (
+    "scans", "prepare", "pretrain", "finetune", "segment", "evaluate", "study", "gallery", "models", "anomaly",
+    "anomaly_more", "calibrate",
+)  # fmt: skip
 
 
 def build_app() -> typer.Typer:

@@ -19,6 +19,7 @@ def add_to(app: typer.Typer) -> None:
     """Register this group's commands on ``app``."""
     app.command("restore")(restore_command)
     app.command("anomaly")(anomaly_command)
+    app.command("recipes")(recipes_command)
 
 
 def restore_command(
@@ -41,12 +42,20 @@ def restore_command(
 
 def anomaly_command(
     scan: Scan,
-    model: MODEL,
     out_dir: Annotated[str, typer.Option("--out-dir", help="folder for the results")],
-    lungs: Annotated[
-        str | None, typer.Option(help="auto, none (whole scan), or a mask file on the scan's grid")
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="run directory, .safetensors file or name of a model; the recipe hu needs none"),
     ] = None,
-    threshold: Annotated[float | None, typer.Option(help="smallest score of a region, in HU for CT")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="how the score is made (genesis3d recipes); its settings by --set recipe.KEY=VALUE"),
+    ] = None,
+    lungs: Annotated[
+        str | None,
+        typer.Option(help="auto, classical, network, body, none (whole scan), or a mask file on the scan's grid"),
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="smallest score of a region, in the score's unit")] = None,
     overlap: OVERLAP = None,
     device: Device = None,
     precision: Precision = None,
@@ -54,9 +63,24 @@ def anomaly_command(
     set_: Set = None,
     json: Json = False,
 ) -> None:
-    """Map what a model could not explain in SCAN: difference, score, regions and a report. Not for clinical use."""
+    """Map what is amiss in SCAN: score, regions and a report, by one of several recipes. Not for clinical use."""
     from genesis3d.workflows.anomaly import AnomalyConfig, anomaly
 
     given = {"scan": scan, "model": model, "out_dir": out_dir, "lungs": lungs, "threshold": threshold}
     given |= {"overlap": overlap, "device": device, "precision": precision}
+    if recipe is not None:
+        given["recipe"] = {"name": recipe}
     show(anomaly(AnomalyConfig.parse(settings(config, given, set_), "anomaly")), json)
+
+
+def recipes_command(
+    name: Annotated[str | None, typer.Argument(help="one recipe, with its settings; empty: all")] = None,
+) -> None:
+    """Say which recipes of anomaly maps there are, what they need, and their settings."""
+    from genesis3d.anomaly.base import RECIPES
+
+    for recipe in RECIPES if name is None else [RECIPES.get(name)]:
+        model = {"nothing": "no model", "restoration": "a model that restores", "opacity": "a model of opacity"}
+        print(f"{recipe.name}: {(recipe.__doc__ or '').splitlines()[0]} Needs {model[recipe.needs]}.")
+        for key, field in recipe.model_fields.items() if name is not None else ():
+            print(f"  {key} = {field.default!r}: {field.description}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genesis3d.cli.options import ConfigFile, Device, Json, Set
+from genesis3d.cli.options import ConfigFile, Device, Json, Scan, Set
 from genesis3d.cli.showing import settings, show
 from genesis3d.errors import ConfigError
 
@@ -28,7 +28,9 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(help="Compare results with references: figures per case and in summary.", no_args_is_help=True)
     group.command("segmentation")(segmentation_command)
     group.command("classification")(classification_command)
+    group.command("anomaly")(anomaly_command)
     app.add_typer(group, name="evaluate")
+    app.command("insert")(insert_command)
 
 
 def segmentation_command(
@@ -96,6 +98,58 @@ def classification_command(
             interval = "" if row.get("low") is None else f"  [{row['low']:.3f}, {row['high']:.3f}]"
             value = "-" if row["value"] is None else f"{row['value']:.3f}"
             print(f"{row['class']:<20} {row['figure']:<18} {value:>8}{interval}")
+
+
+def anomaly_command(
+    scans: Annotated[
+        str, typer.Option("--scans", help="scan, folder of scans, or a pattern such as 'DIR/case-?.nii.gz'")
+    ],
+    out_dir: Annotated[str, typer.Option("--out-dir", help="folder for tables and plots; done maps stay done")],
+    lesions: Annotated[
+        str | None, typer.Option(help="masks, folder or pattern, called as the scans; a scan without is healthy")
+    ] = None,
+    lungs: Annotated[str | None, typer.Option(help="lung masks, called likewise; default: found")] = None,
+    excluded: Annotated[str | None, typer.Option(help="masks of voxels that count nowhere, called likewise")] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", help="model; may be repeated")] = None,
+    recipe: Annotated[list[str] | None, typer.Option("--recipe", help="recipe; may be repeated")] = None,
+    own: Annotated[
+        bool | None, typer.Option("--own/--no-own", help="beside lung masks given also the lungs found")
+    ] = None,
+    device: Device = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Compare anomaly maps with lesions: every recipe beside the HU baseline, per case and mean."""
+    from genesis3d.workflows.evaluate_anomaly import EvaluateAnomalyConfig, evaluate_anomaly
+
+    given: dict[str, Any] = {"scans": scans, "out_dir": out_dir, "lesions": lesions, "lungs": lungs, "own": own}
+    given |= {"excluded": excluded, "models": model, "recipes": recipe}
+    if device is not None:
+        set_ = [f"settings.device={device}", *(set_ or [])]
+    made = EvaluateAnomalyConfig.parse(settings(config, given, set_), "evaluate anomaly")
+    show(evaluate_anomaly(made), json)
+
+
+def insert_command(
+    scan: Scan,
+    out: Annotated[str, typer.Option("--out", help="file to write: the scan with opacities")],
+    mask_out: Annotated[str, typer.Option("--mask-out", help="file to write: their mask")],
+    lungs: Annotated[str | None, typer.Option(help="auto (found), or a mask file on the scan's grid")] = None,
+    volume_ml: Annotated[float | None, typer.Option(help="volume of all regions together in mL")] = None,
+    share_percent: Annotated[float | None, typer.Option(help="in place of a volume: share of one lung in %")] = None,
+    contrast: Annotated[float | None, typer.Option(help="mean change inside in HU")] = None,
+    seed: Annotated[int | None, typer.Option(help="which of all possible opacities")] = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Put opacities of exactly known extent into the healthy CT SCAN, to measure anomaly maps by."""
+    from genesis3d.workflows.insert import InsertConfig, insert
+
+    given = {"scan": scan, "out": out, "mask_out": mask_out, "lungs": lungs, "volume_ml": volume_ml}
+    given |= {"share_percent": share_percent, "contrast": contrast, "seed": seed}
+    show(insert(InsertConfig.parse(settings(config, given, set_), "insert")), json)
 
 
 def labelled_data(scans: str, labels: str | None) -> dict[str, Any]:

@@ -25,11 +25,12 @@ Scans = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Register this group's commands on ``app``."""
-    group = typer.Typer(no_args_is_help=True, help="The model library: list, show, import, export, remove.")
+    group = typer.Typer(no_args_is_help=True, help="The model library: list, show, import, export, ensemble, remove.")
     group.command("list")(list_command)
     group.command("show")(show_command)
     group.command("import")(import_command)
     group.command("export")(export_command)
+    group.command("ensemble")(ensemble_command)
     group.command("remove")(remove_command)
     app.add_typer(group, name="models")
 
@@ -116,6 +117,21 @@ def export_command(
     given: dict[str, Any] = {"model": model, "out": out, "kind": kind, "half": half, "anonymous": anonymous}
     given |= {"overwrite": overwrite, "card": _text(card)}
     result = _follow(export_model(ExportConfig.parse(given, "models export")))
+    if result.get("licence"):
+        print(f"licence: {result['licence']}")
+
+
+def ensemble_command(
+    models: Annotated[list[str], typer.Argument(metavar="NAME...", help="two or more models of one kind")],
+    out: Annotated[str, typer.Option("--out", help="file to write (.safetensors)")],
+    half: Annotated[bool, typer.Option("--half", help="weights in half precision")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write several models as one, whose answer is the mean of theirs."""
+    from genesis3d.workflows.ensembling import EnsembleConfig, ensemble_models
+
+    given = {"models": tuple(models), "out": out, "half": half, "overwrite": overwrite}
+    result = _follow(ensemble_models(EnsembleConfig.parse(given, "models ensemble")))
     if result.get("licence"):
         print(f"licence: {result['licence']}")
 

@@ -26,6 +26,7 @@ __all__ = [
     "resampled_means",
     "summary",
     "t_test",
+    "wilcoxon",
 ]
 
 RESAMPLES = 10_000
@@ -110,6 +111,29 @@ def t_test(first: Sequence[float], second: Sequence[float], *, welch: bool = Fal
         return TTest(difference, NAN, NAN, NAN)
     result = ttest_ind(a, b, equal_var=not welch)
     return TTest(difference, float(result.statistic), float(result.df), float(result.pvalue))
+
+
+def wilcoxon(differences: Sequence[float] | Values) -> float:
+    """Return the exact two-sided p of Wilcoxon's signed-rank test of paired ``differences`` (N,); nan without any.
+
+    The share of all 2^N ways to sign the ranks whose sum lies as far from its middle, or farther; those that are 0 or
+    nan are left out, ties share their ranks (Wilcoxon 1945; Pratt's zeros are not used).  With N cases no p is below
+    2 / 2^N: .125 of 4, .063 of 5.
+    """
+    from scipy.stats import rankdata
+
+    given = np.asarray(differences, dtype=np.float64)
+    known = given[~np.isnan(given) & (given != 0)]
+    if not len(known):
+        return NAN
+    ranks = np.rint(2 * rankdata(np.abs(known))).astype(np.int64)  # doubled: shared ranks end in a half
+    ways = np.ones(1)
+    for rank in ranks:
+        ways = np.pad(ways, (0, rank)) + np.pad(ways, (rank, 0))
+        ways /= 2
+    total = int(ranks.sum())
+    far = abs(2 * int(ranks[known > 0].sum()) - total)
+    return float(min(1.0, ways[np.abs(2 * np.arange(total + 1) - total) >= far].sum()))
 
 
 def bootstrap(

@@ -22,6 +22,7 @@ STRUCTURES = {
     "trachea": "Trachea", "vein": "Vein", "vertebra": "Vertebra",
 }  # fmt: skip
 ABNORMAL = {
+    "anomaly": "MorphologicallyAbnormalStructure",
     "edema": "Edema", "lesion": "Lesion", "lesions": "Lesion", "neoplasm": "Neoplasm", "nodule": "Nodule",
     "oedema": "Edema", "tumor": "Neoplasm", "tumour": "Neoplasm",
 }  # fmt: skip

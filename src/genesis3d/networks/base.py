@@ -105,5 +105,5 @@ class Network(Named):
 
 
 NETWORKS: Registry[Network] = Registry(
-    "network", ["genesis3d.networks.unet3d", "genesis3d.networks.resnet3d", "genesis3d.networks.classifier"]
+    "network", [f"genesis3d.networks.{name}" for name in ("unet3d", "resnet3d", "classifier", "ensemble")]
 )

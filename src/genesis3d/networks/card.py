@@ -16,7 +16,7 @@ from genesis3d.networks.base import NETWORKS, Network
 
 __all__ = ["Activation", "DataSource", "ModelCard", "library_versions"]
 
-Activation = Literal["sigmoid", "linear", "residual", "softmax"]
+Activation = Literal["sigmoid", "linear", "residual", "softmax", "opacity"]
 
 
 def library_versions() -> dict[str, str]:
@@ -62,7 +62,7 @@ class ModelCard(Config):
     activation: Activation = Field(
         "sigmoid",
         description="what logits become: restored intensities by sigmoid, clip to [0, 1], or input + logits clipped; "
-        "probabilities of classes by softmax",
+        "probabilities of classes by softmax; opacity: input + logits clipped, and of the last channel the sigmoid",
     )
     classes: tuple[LabelClass, ...] = Field(
         (), description="of a segmentation or classification: the class of each output channel, background first"
@@ -86,6 +86,9 @@ class ModelCard(Config):
     attribution: tuple[DataSource, ...] = Field((), description="the data sets it was trained on, with their terms")
     step: int | None = Field(None, ge=0, description="training steps behind the weights")
     metrics: dict[str, float] = Field(default_factory=dict, description="figures on held-out sub-volumes, by name")
+    calibration: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="what anomaly scores are on healthy scans, by recipe"
+    )
     licence: str = Field("", description="terms of the weights and attribution of their data")
     versions: dict[str, str] = Field(default_factory=library_versions, description="libraries that made it")
     created: str = Field(
@@ -94,7 +97,7 @@ class ModelCard(Config):
 
     @property
     def purpose(self) -> str:
-        """What the model is for: restoration, segmentation or classification."""
+        """What the model is for: restoration, opacity, segmentation or classification."""
         return str(self.task.get("name", "restoration"))
 
     @property

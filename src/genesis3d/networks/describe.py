@@ -14,6 +14,8 @@ MEANINGS = {
     "mse_constant": "the same of the best constant per sub-volume",
     "mse_median": "the same of a 3x3x3 median of the input",
     "dice": "mean Dice of the structures on held-out sub-volumes: 1 is perfect",
+    "average_precision": "mean precision of the opacity's probability over its levels: 1 is perfect",
+    "mae": "mean absolute error of the restored lung, of intensities in [0, 1]",
     "accuracy": "share of held-out sub-volumes whose class is right",
     "loss": "training loss on held-out sub-volumes",
     "psnr": "peak signal-to-noise ratio in dB: higher is better",
@@ -75,6 +77,7 @@ def card_rows(card: ModelCard) -> list[tuple[str, str]]:
         ("Data", "\n".join([*(source.text() for source in card.attribution), *_counts(card)])),
         ("Licence", card.licence or "not said"),
         ("Figures", "\n".join(figure_lines(card))),
+        ("Calibrated", _calibrated(card)),
         ("Trained by", card.trained_by),
         ("Began with", "\n".join(card.parents)),
         ("Imported", _imported(card)),
@@ -90,6 +93,12 @@ def _imported(card: ModelCard) -> str:
         return ""
     parts = [told.get("family"), told.get("source"), f"{told.get('statistics', '')} statistics"]
     return ", ".join(str(part) for part in parts if part)
+
+
+def _calibrated(card: ModelCard) -> str:
+    """Return which recipes' scores were measured on how many healthy scans."""
+    counts = {recipe: len(values.get("healthy_scans", ())) for recipe, values in card.calibration.items()}
+    return ", ".join(f"{name} on {n} healthy scan{'' if n == 1 else 's'}" for name, n in counts.items())
 
 
 def _intensity(card: ModelCard) -> str:

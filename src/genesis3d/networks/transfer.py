@@ -8,8 +8,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 from genesis3d.errors import ModelError
+from genesis3d.labels import BACKGROUND
 from genesis3d.networks.base import Network
 from genesis3d.networks.classifier import Classifier
+from genesis3d.networks.ensemble import Ensemble
 from genesis3d.networks.model_file import read_card, read_model
 from genesis3d.networks.unet3d import UNet3d
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from genesis3d.labels import LabelClass
     from genesis3d.networks.card import ModelCard
 
-__all__ = ["Transferred", "TransferredParts", "target_network", "transfer"]
+__all__ = ["Transferred", "TransferredParts", "single", "target_network", "transfer"]
 
 TransferredParts = Literal["encoder", "encoder_decoder", "all"]
 
@@ -59,10 +61,19 @@ def target_network(
     For a ``classification`` it is the model's encoder with a fully connected ``head``.  Raises ModelError when there is
     no such model.
     """
-    body = _FRESH if model is None else read_card(model).network.body
+    body = _FRESH if model is None else single(read_card(model), model).network.body
     if purpose == "classification":
         return Classifier(in_channels=in_channels, out_channels=out_channels, encoder=body, head=head)
     return body.replaced(in_channels=in_channels, out_channels=out_channels)
+
+
+def single(card: ModelCard, model: str) -> ModelCard:
+    """Return ``card``; raises ModelError when ``model`` is an ensemble, which is used and not trained on."""
+    if isinstance(card.network, Ensemble):
+        raise ModelError(
+            f"{model}: expected a model of one network to begin with, got an ensemble; take a member of it"
+        )
+    return card
 
 
 def transfer(
@@ -80,7 +91,8 @@ def transfer(
 
     Parameters
     ----------
-    parts : ``encoder``, ``encoder_decoder`` (the head stays as it is), or ``all``, for a model of the same classes
+    parts : ``encoder``, ``encoder_decoder`` (the head stays as it is), or ``all``, for a model of the same classes, or
+        one of opacity (task opacity) whose opacity becomes the first of two classes
     classes : of the target task, to be compared with the model's where its head is kept; empty: not compared
 
     Raises
@@ -97,6 +109,9 @@ def transfer(
     if parts == "all":
         _check_classes(found.card.classes, classes, str(found.path))
     given = _selected(theirs, found.module.state_dict(), parts)
+    opacity = parts == "all" and found.card.activation == "opacity"
+    if opacity:
+        given |= _two_classes(given, theirs)
     first = network.body.parts.first
     given[first] = repeated(given[first], network.in_channels)
     state = {_name(key, network): value for key, value in given.items()}
@@ -108,6 +123,8 @@ def transfer(
     digest = sha256(found.path.read_bytes()).hexdigest()
     title = found.card.title or found.path.stem
     said = [f"{_matched(state, ours, parts)} are those of {title}"]
+    if opacity:
+        said.append("what it calls opacity is the first class")
     if theirs.in_channels != network.in_channels:
         said.append(f"its first convolution is repeated from {theirs.in_channels} to {network.in_channels} channel(s)")
     if parts != "all":
@@ -153,8 +170,8 @@ def _check_same(theirs: Network, ours: Network, parts: TransferredParts, where: 
 
 
 def _check_classes(theirs: Sequence[LabelClass], ours: Sequence[LabelClass], where: str) -> None:
-    """Raise ModelError where both say their classes and the names differ."""
-    left, right = (", ".join(one.name for one in classes) for classes in (theirs, ours))
+    """Raise ModelError where both say their classes and the names differ; the background goes without saying."""
+    left, right = (", ".join(one.name for one in classes if one.value != BACKGROUND) for classes in (theirs, ours))
     if left and right and left != right:
         raise ModelError(f"{where}: expected a model of the classes {right} to keep its head, got one of {left}")
 
@@ -166,6 +183,14 @@ def _selected(network: Network, state: dict[str, Tensor], parts: TransferredPart
     prefixes = tuple(prefix for level in levels for prefix in level)
     borrowed = "" if network.body is network else "encoder."
     return {key.removeprefix(borrowed): value for key, value in state.items() if key.startswith(prefixes)}
+
+
+def _two_classes(given: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
+    """Return an opacity model's head as one of two classes, whose softmax is the opacity's sigmoid."""
+    import torch
+
+    heads = {key: value for key, value in given.items() if key.startswith(network.parts.head)}
+    return {key: torch.stack([torch.zeros_like(value[-1]), value[-1]]) for key, value in heads.items()}
 
 
 def _name(key: str, network: Network) -> str:

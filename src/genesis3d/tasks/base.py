@@ -30,5 +30,5 @@ class Task(Named):
 
 
 TASKS: Registry[Task] = Registry(
-    "task", ["genesis3d.tasks.restoration", "genesis3d.tasks.segmentation", "genesis3d.tasks.classification"]
+    "task", [f"genesis3d.tasks.{name}" for name in ("restoration", "opacity", "segmentation", "classification")]
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["case_figures", "median3", "restoration_figures"]
+__all__ = ["average_precision", "case_figures", "median3", "restoration_figures"]
 
 
 def median3(x: Tensor) -> Tensor:
@@ -65,3 +65,22 @@ def case_figures(output: Tensor, target: Tensor) -> dict[str, Tensor]:
             "psnr": psnr(output, target),
             "ssim": ssim(output, target),
         }
+
+
+def average_precision(scores: Tensor, truth: Tensor) -> float:
+    """Return the mean, over what is true, of the precision among all that scores as high; 0 where nothing is true.
+
+    ``scores`` and ``truth`` (bool) are of one shape; voxels of equal score count together.
+    """
+    import torch
+
+    with torch.no_grad():
+        order = scores.flatten().argsort(descending=True)
+        ranked, hits = scores.flatten()[order], truth.flatten()[order].double().cumsum(0)
+        last = torch.ones_like(ranked, dtype=torch.bool)
+        last[:-1] = ranked[1:] != ranked[:-1]
+        hits, seen = hits[last], torch.nonzero(last).flatten() + 1
+        if not len(hits) or not hits[-1] > 0:
+            return 0.0
+        gained = torch.diff(hits, prepend=hits.new_zeros(1))
+        return float((gained * hits / seen).sum() / hits[-1])

@@ -109,11 +109,11 @@ def _apply(task: nn.Module, pairs: Pairs, device: torch.device, half: bool, size
     return loss, torch.cat(outputs)
 
 
-def write_samples(path: Path, step: int, pairs: Pairs, output: Tensor, part: Part) -> None:
+def write_samples(path: Path, step: int, pairs: Pairs, output: Tensor, part: Part, **others: Tensor) -> None:
     """Write the first slots as ``path`` (.npz): input, restored and target, (n, C, D, H, W) float16 in [0, 1].
 
     Beside them: ``outcomes`` (what the chain did, in words), ``cases`` (names), ``starts`` (n, 3) first voxel (D, H,
-    W) in the canonical scan, and ``step``.
+    W) in the canonical scan, ``step``, and ``others`` by their names, like the first three.
     """
     n = min(SAMPLE_SLOTS, len(pairs.outcomes))
     places = [np.add(location.start, part.offset) for location in pairs.locations[:n]]
@@ -128,6 +128,7 @@ def write_samples(path: Path, step: int, pairs: Pairs, output: Tensor, part: Par
             cases=np.array([part.names[location.case] for location in pairs.locations[:n]]),
             starts=np.array(places),
             step=np.array(step),
+            **{name: tensor[:n].numpy().astype(np.float16) for name, tensor in others.items()},
         )
 
     write_atomic(path, write, durable=False)

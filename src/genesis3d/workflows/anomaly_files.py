@@ -14,22 +14,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genesis3d.errors import ScanError
-from genesis3d.events import Event, Saved
+from genesis3d.errors import GenesisError, ScanError
+from genesis3d.events import Event, Saved, Warned
 from genesis3d.files import write_atomic
 from genesis3d.io import write_volume
 from genesis3d.networks.card import library_versions
 from genesis3d.workflows.anomaly_map import lung_millilitres, rows
+from genesis3d.workflows.anomaly_masks import write_segmentations
+from genesis3d.workflows.anomaly_report import REPORTS, report_files
 
 if TYPE_CHECKING:
     from genesis3d.networks.model_file import ModelCard
     from genesis3d.volume import Volume
     from genesis3d.workflows.anomaly import AnomalyMap
 
-__all__ = ["FILES", "REPORT", "check_folder", "report", "table_text", "write_map", "write_text"]
+__all__ = ["FILES", "REPORT", "check_folder", "report", "table_text", "write_bytes", "write_map", "write_text"]
 
 REPORT = "report.json"
-FILES = ("restored.nii.gz", "difference.nii.gz", "score.nii.gz", "mask.nii.gz", "lungs.nii.gz", "regions.csv", REPORT)
+# Of a map of a CT by a model that restores; probability.nii.gz comes with a model of opacity.
+FILES = ("restored.nii.gz", "difference.nii.gz", "score.nii.gz", "mask.nii.gz", "lungs.nii.gz", "baseline.nii.gz",
+         "regions.csv", *REPORTS, REPORT)  # fmt: skip
 NOTICE = "Research software. Not for clinical use."
 
 
@@ -46,7 +50,7 @@ def check_folder(out_dir: str | Path) -> Path:
 
 
 def write_map(result: AnomalyMap, out_dir: str | Path) -> Iterator[Event]:
-    """Write every file of :data:`FILES`, telling each; the report comes last, so a folder with one is complete.
+    """Write every file of the map, telling each; the report comes last, so a folder with one is complete.
 
     Raises
     ------
@@ -55,20 +59,38 @@ def write_map(result: AnomalyMap, out_dir: str | Path) -> Iterator[Event]:
     """
     folder = check_folder(out_dir)
     (folder / REPORT).unlink(missing_ok=True)
-    mask = result.labels.with_data((result.labels.data > 0).astype(np.uint8))
-    volumes = (result.restored, result.difference, result.score)
-    for name, volume in zip(FILES, volumes, strict=False):
+    for name, volume in _volumes(result).items():
         yield Saved(path=str(write_volume(_stored(volume), folder / name)), what=name)
-    for name, volume in (("mask.nii.gz", mask), ("lungs.nii.gz", result.lungs)):
-        yield Saved(path=str(write_volume(volume, folder / name)), what=name)
-    for name, text in (("regions.csv", table_text(result)), (REPORT, json.dumps(report(result), indent=2) + "\n")):
-        write_text(folder / name, text)
+    yield from _segmentations(result, folder)
+    files = {"regions.csv": table_text(result).encode()} | report_files(result)
+    files[REPORT] = (json.dumps(report(result), indent=2) + "\n").encode()
+    for name, content in files.items():
+        write_bytes(folder / name, content)
         yield Saved(path=str(folder / name), what=name)
+
+
+def _segmentations(result: AnomalyMap, folder: Path) -> Iterator[Event]:
+    """Write what DICOM Segmentations there can be; a series whose headers do not allow for them costs no map."""
+    try:
+        for path in write_segmentations(result, folder):
+            yield Saved(path=str(path), what=path.name)
+    except GenesisError as error:
+        yield Warned(message=f"the masks are not written as DICOM SEG, only as NIfTI: {error}")
+
+
+def _volumes(result: AnomalyMap) -> dict[str, Volume]:
+    """Return what there is of the map, by the name of its file, in the order of :data:`FILES`."""
+    mask = result.labels.with_data((result.labels.data > 0).astype(np.uint8))
+    found = {
+        "restored": result.restored, "difference": result.difference, "score": result.score, "mask": mask,
+        "lungs": result.lungs, "baseline": result.baseline, "probability": result.probability,
+    }  # fmt: skip
+    return {f"{name}.nii.gz": volume for name, volume in found.items() if volume is not None}
 
 
 def table_text(result: AnomalyMap) -> str:
     """Return the table of regions as CSV."""
-    header, table = rows(result.regions, result.scan.unit)
+    header, table = rows(result.regions, result.scan.unit, result.recipe.unit == "probability")
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *table])
     return text.getvalue()
@@ -89,10 +111,12 @@ def report(result: AnomalyMap) -> dict[str, Any]:
             "shape_zyx": list(scan.as_source().geometry.shape),
             "spacing_zyx_mm": list(scan.as_source().geometry.spacing),
         },
-        "model": _model(result.card),
+        "model": None if result.card is None else _model(result.card),
+        "recipe": result.recipe.to_dict(),
         "settings": result.settings.model_dump(mode="json", include=set(result.settings_fields)),
         "lungs_from": result.lungs_from,
-        "threshold": {"value": result.threshold, "unit": scan.unit or "value"},
+        "threshold": {"value": result.threshold, "unit": _unit(result)},
+        "healthy": _healthy(result),
         "totals": {
             "lungs_ml": round(whole, 2),
             "left_ml": round(lungs["left"], 2),
@@ -104,9 +128,26 @@ def report(result: AnomalyMap) -> dict[str, Any]:
         },
         "warnings": list(result.warnings),
         "run": {"device": result.device, "precision": result.precision, "seconds": round(result.seconds, 1)},
-        "files": list(FILES),
+        "files": [*_volumes(result), "regions.csv", *REPORTS, REPORT],
         "versions": library_versions(),
     }
+
+
+def _healthy(result: AnomalyMap) -> dict[str, Any] | None:
+    """Return what the model's calibration says of the threshold and the scan; None without one."""
+    known = result.calibration
+    if known is None:
+        return None
+    seen = replace(result.scored, score=result.score)
+    return {
+        "scans": known.scans,
+        "flagged_percent_of_healthy_lung": round(100 * known.flag_rate(result.threshold), 4),
+        "scan_p": round(known.scan_p(result.scene, seen, result.threshold), 4),
+    }
+
+
+def _unit(result: AnomalyMap) -> str:
+    return "probability" if result.recipe.unit == "probability" else result.scan.unit or "value"
 
 
 def _model(card: ModelCard) -> dict[str, Any]:
@@ -122,7 +163,7 @@ def _mean_inside(score: Volume, lungs: Volume) -> float:
 
 def _stored(volume: Volume) -> Volume:
     """CT in whole HU, as scans are stored: a quarter of the size, and compressed in a tenth of the time."""
-    if volume.unit != "HU":
+    if volume.unit != "HU" or volume.data.dtype.kind != "f":
         return volume
     whole = np.empty(volume.data.shape, np.int16)
     for part, out in zip(volume.data, whole, strict=True):
@@ -132,7 +173,12 @@ def _stored(volume: Volume) -> Volume:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file, whole or not at all; raises ScanError."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; raises ScanError."""
     try:
-        write_atomic(path, text.encode())
+        write_atomic(path, content)
     except OSError as error:
         raise ScanError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""From a signed difference to a map: one-sided score inside the lungs, threshold, regions with their figures."""
+"""From a score to regions with their figures; a mask of lungs checked, and their volumes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genesis3d.anomaly.finishing import finished, without_rim
 from genesis3d.errors import DomainError, GeometryError
 from genesis3d.io.itk_filters.lungs import LEFT, RIGHT
-from genesis3d.io.itk_filters.median import median
-from genesis3d.io.itk_filters.morphology import bounds, eroded
 from genesis3d.io.itk_filters.regions import Region, find_regions
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from genesis3d.volume import Volume
 
 __all__ = ["COLUMNS", "FoundRegion", "check_lungs", "find", "lung_millilitres", "rows", "score_map"]
@@ -74,29 +71,21 @@ def score_map(difference: Volume, lungs: Volume, smooth: int = 1, rim_mm: float 
     -------
     (1, D, H, W) float32 in the scan's unit, whole HU for CT; higher is more anomalous, 0 outside the lungs.
     """
-    inside = lungs.data[0] > 0
-    score = np.zeros(inside.shape, np.float32)
-    if inside.any():
-        spacing = difference.geometry.spacing
-        box = bounds(inside, (1, 1, 1))
-        part = np.maximum(difference.data[(slice(None), *box)].max(axis=0), 0)
-        if smooth:
-            part = median(part, (smooth if spacing[0] <= 4 else 0, smooth, smooth))
-        part[~_inner(inside[box], spacing, rim_mm)] = 0
-        score[box] = np.rint(part) if difference.unit == "HU" else part
-    return difference.with_data(score, name=difference.name.replace("difference", "score"))
+    score = finished(difference.data, difference, lungs, smooth)
+    return without_rim(score.with_data(score.data, name=difference.name.replace("difference", "score")), lungs, rim_mm)
 
 
 def find(
-    score: Volume, threshold: float, lungs: Volume, scan: Volume, difference: Volume, least_ml: float = 0.0
+    score: Volume, threshold: float, lungs: Volume, scan: Volume, difference: Volume | None, least_ml: float = 0.0
 ) -> tuple[Volume, list[FoundRegion]]:
     """Return the regions of ``score`` at or above ``threshold`` (above 0): labels, 1 the largest, and their figures.
 
-    All volumes lie on one grid; ``least_ml`` leaves smaller regions out.
+    All volumes lie on one grid; ``least_ml`` leaves smaller regions out.  Without a
+    ``difference`` there is no mean of it.
     """
     hot = (score.data >= threshold) & (score.data > 0) & (lungs.data > 0)
     mask = score.with_data(hot, modality=None, unit=None, name=score.name.replace("score", "regions"))
-    measured = {"value": scan, "difference": difference, "score": score}
+    measured = {"value": scan, "score": score} | ({} if difference is None else {"difference": difference})
     labels, regions = find_regions(mask, measured, least_ml)
     whole = sum(lung_millilitres(lungs).values())
     lung = lungs.data[0]
@@ -104,14 +93,22 @@ def find(
     return labels, found
 
 
-def rows(found: Sequence[FoundRegion], unit: str | None) -> tuple[list[str], list[list[Any]]]:
-    """Return header and rows of the table of regions; ``unit`` None: the scan's own values."""
+def rows(
+    found: Sequence[FoundRegion], unit: str | None, probability: bool = False
+) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of the table of regions; ``unit`` None: the scan's own values.
+
+    ``probability``: the score is one, and not in the scan's unit.
+    """
     header = [name.format(unit=(unit or "value").lower()) for name in COLUMNS]
+    if probability:
+        header[header.index(next(name for name in header if name.startswith("peak")))] = "peak_score"
     table = []
     for item in found:
         r = item.region
-        figures = (r.volume_ml, item.share, r.means["value"], r.means["difference"], r.peaks["score"], *r.centroid)
-        table.append([r.label, item.lung, *(round(value, 3) for value in figures)])
+        difference = r.means.get("difference")
+        figures = (r.volume_ml, item.share, r.means["value"], difference, r.peaks["score"], *r.centroid)
+        table.append([r.label, item.lung, *("" if value is None else round(value, 3) for value in figures)])
     return header, table
 
 
@@ -120,7 +117,3 @@ def lung_millilitres(lungs: Volume) -> dict[str, float]:
     voxel = float(np.prod(lungs.geometry.spacing)) / 1000
     counts = np.bincount(lungs.data.reshape(-1).astype(np.uint8), minlength=3)
     return {"left": int(counts[1]) * voxel, "right": int(counts[2]) * voxel, "other": int(counts[3:].sum()) * voxel}
-
-
-def _inner(inside: NDArray[np.bool_], spacing: tuple[float, float, float], rim_mm: float) -> NDArray[np.bool_]:
-    return eroded(inside, spacing, rim_mm) if rim_mm > 0 else inside

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Evaluated", "collected", "evaluated_pair", "present_classes"]
 
 Figures = dict[str, float]
+Labelled = tuple["Volume", tuple[LabelClass, ...]]
 
 
 @dataclass
@@ -42,11 +44,9 @@ def evaluated_pair(
     GeometryError
         When the grids differ and ``resample`` is not set.
     """
-    from genesis3d.io import read_segmentation
     from genesis3d.io.itk_filters.relabel import labels_onto
 
-    truth, said = read_segmentation(pair.reference)
-    found, also = read_segmentation(pair.prediction, truth)
+    (truth, said), (found, also) = _read(pair)
     truth, found = truth.canonical(), found.canonical()
     warnings = [f"{pair.name}: {note}" for note in (*truth.notes, *found.notes)]
     if resample and not found.geometry.matches(truth.geometry, TOLERANCE):
@@ -58,6 +58,18 @@ def evaluated_pair(
         warnings.append(f"{pair.name}: the values {', '.join(map(str, strange[:5]))} are none of the classes")
     figures = segmentation_figures(found, truth, wanted, ignore=ignore, distances=distances)
     return Evaluated(pair.name, figures, present_classes(truth, wanted), warnings)
+
+
+def _read(pair: LabelPair) -> tuple[Labelled, Labelled]:
+    """Return reference and prediction: contours, and segments that leave out empty slices, take the other's grid."""
+    from genesis3d.io import read_segmentation
+    from genesis3d.io.segmentation import is_segmentation
+
+    if is_segmentation(Path(pair.reference)) and not is_segmentation(Path(pair.prediction)):
+        found = read_segmentation(pair.prediction)
+        return read_segmentation(pair.reference, found[0]), found
+    truth = read_segmentation(pair.reference)
+    return truth, read_segmentation(pair.prediction, truth[0])
 
 
 def present_classes(truth: Volume, classes: Sequence[LabelClass]) -> set[str]:

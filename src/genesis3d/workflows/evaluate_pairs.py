@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from genesis3d.data.cases import SUFFIXES
 from genesis3d.errors import ConfigError, ScanError
 
-__all__ = ["LabelPair", "label_pairs"]
+__all__ = ["ENDINGS", "LabelPair", "label_pairs", "owner", "stem"]
 
 ENDINGS = tuple(sorted((*(suffix for suffix in SUFFIXES if suffix != ".zip"), ".dcm"), key=len, reverse=True))
 SEPARATORS = "_-. "
@@ -48,12 +48,12 @@ def label_pairs(predictions: str | Path, references: str | Path) -> tuple[list[L
     if first.is_dir() != second.is_dir():
         raise ConfigError(f"expected two files or two folders, got {first.name} and {second.name}")
     if not first.is_dir():
-        return [LabelPair(_stem(second), first, second)], []
+        return [LabelPair(stem(second), first, second)], []
     ours, theirs = _files(first), _files(second)
-    owner = {name: _owner(name, theirs) for name in ours}
+    owners = {name: owner(name, theirs) for name in ours}
     pairs, said = [], []
     for name, reference in theirs.items():
-        found = name if name in ours else next((ours_ for ours_ in ours if owner[ours_] == name), None)
+        found = name if name in ours else next((ours_ for ours_ in ours if owners[ours_] == name), None)
         if found is None:
             said.append(f"{name}: no prediction is called so; the case counts nowhere")
         else:
@@ -76,14 +76,14 @@ def _files(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.rglob("*")):
         if not path.name.lower().endswith(ENDINGS) or path.name.startswith(".") or not path.is_file():
             continue
-        name = _stem(path)
+        name = stem(path)
         if name in found:
             raise ConfigError(f"{folder}: expected files of different names, got {found[name].name} and {path.name}")
         found[name] = path
     return found
 
 
-def _owner(name: str, references: dict[str, Path]) -> str:
+def owner(name: str, references: Collection[str]) -> str:
     """Return the reference that a prediction called ``name`` belongs to, the longest that fits; empty: none."""
     if name in references:
         return name
@@ -91,7 +91,8 @@ def _owner(name: str, references: dict[str, Path]) -> str:
     return next((name[:end] for end in ends if name[:end] in references), "")
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
+    """Return the name of a label file without its ending."""
     ending = next((one for one in ENDINGS if path.name.lower().endswith(one)), "")
     return path.name[: len(path.name) - len(ending)]
 

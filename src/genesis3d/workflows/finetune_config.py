@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from genesis3d.config import Config
 from genesis3d.data.augmenting import AUGMENTATIONS, AugmentationField
 from genesis3d.data.classified import ClassifiedData
 from genesis3d.data.labelled import TargetSampling
@@ -25,9 +24,9 @@ from genesis3d.training.settings import (
     KeepSettings,
     OptimiserSettings,
     PlanSettings,
-    RecoverySettings,
 )
 from genesis3d.training.target_settings import TargetValidation
+from genesis3d.workflows.training_config import TrainingConfig
 
 __all__ = ["FINETUNE_PRESETS", "FinetuneConfig", "finetune_preset"]
 
@@ -37,10 +36,9 @@ _FRESH = UNet3d(width=16, decoder="nearest")
 _SMALL = UNet3d(width=8, decoder="nearest")
 
 
-class FinetuneConfig(Config):
+class FinetuneConfig(TrainingConfig):
     """Everything that decides a fine-tuning; ``config.json`` of a run holds it whole."""
 
-    schema_version: Literal[1] = Field(1, description="version of this configuration")
     data: TargetData = Field(default=TargetData(), description="labelled scans")
     classified: ClassifiedData = Field(
         default=ClassifiedData(), description="of a classification, in place of labelled scans: scans with a class each"
@@ -72,45 +70,14 @@ class FinetuneConfig(Config):
     averaging: AveragingSettings = Field(
         default=AveragingSettings(decay=0.99), description="whether model files hold an average of the weights"
     )
-    recovery: RecoverySettings = Field(default=RecoverySettings(), description="what happens when a training has died")
-    batch: int = Field(4, ge=1, le=1024, description="sub-volumes per step")
-    accumulate: int = Field(
-        1, ge=1, le=1024, description="micro-batches that a step is computed in, one after another: less memory"
-    )
-    steps: int | None = Field(None, ge=1, description="length of the training in steps (or minutes)")
-    minutes: float | None = Field(
-        None, gt=0, le=60 * 24 * 60, description="length in minutes, made steps once, after 20 measured ones"
-    )
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda:N or mps")
-    precision: Literal["auto", "32", "bf16"] = Field(
-        "auto", description="number format: auto takes bfloat16 where a self-test finds it right and faster"
-    )
-    threads: int | None = Field(
-        None, ge=1, le=1024, description="processor threads of each process; None: all cores but one, or a fair share"
-    )
-    strategy: Literal["auto", "ddp", "fsdp"] = Field(
-        "auto",
-        description="how several processes hold the network: ddp (auto) each the whole of it, fsdp each a part",
-    )
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random in the run")
     validation: TargetValidation = Field(default=TargetValidation(), description="how the held-out scans are measured")
-    keep: KeepSettings = Field(default=KeepSettings(), description="what is written while training")
-    licence: str = Field("", max_length=2000, description="terms of the weights and attribution of their data")
-
-    @model_validator(mode="after")
-    def _one_budget(self) -> FinetuneConfig:
-        if (self.steps is None) == (self.minutes is None):
-            raise ValueError(f"expected either steps or minutes, got {self.steps} and {self.minutes}")
-        if self.accumulate > self.batch:
-            raise ValueError(
-                f"accumulate: expected at most the batch ({self.batch}) micro-batches, got {self.accumulate}"
-            )
-        return self
 
     @model_validator(mode="after")
     def _a_target_task(self) -> FinetuneConfig:
-        if self.task.name == "restoration":
-            raise ValueError("task: expected segmentation or classification, got restoration, which pretrain trains")
+        if self.task.name in ("restoration", "opacity"):
+            raise ValueError(
+                f"task: expected segmentation or classification, got {self.task.name}, which pretrain trains"
+            )
         return self
 
     @property

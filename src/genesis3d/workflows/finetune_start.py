@@ -10,6 +10,7 @@ from genesis3d.data.labelled import fitting_patch
 from genesis3d.errors import ConfigError, RunError
 from genesis3d.networks.classifier import Classifier
 from genesis3d.networks.model_file import read_card
+from genesis3d.networks.transfer import single
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +35,7 @@ def as_the_model(config: FinetuneConfig) -> FinetuneConfig:
     """
     if config.model is None:
         return config
-    card = read_card(config.model)
+    card = single(read_card(config.model), config.model)
     intensity = config.targets.intensity or card.intensity
     spacing = config.targets.spacing or card.working_spacing
     if config.classifies:  # the cases decide how large a sub-volume is, and boxes keep their voxels

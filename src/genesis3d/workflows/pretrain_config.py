@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from genesis3d.config import Config
 from genesis3d.data.sampling import SamplingConfig
 from genesis3d.errors import ConfigError
-from genesis3d.intensity import INTENSITIES, Intensity
+from genesis3d.intensity import INTENSITIES, Intensity, Window
 from genesis3d.networks import NETWORKS, Network
 from genesis3d.networks.unet3d import UNet3d
 from genesis3d.tasks import TASKS, Task
+from genesis3d.tasks.opacity import Opacity
 from genesis3d.tasks.restoration import Restoration
+from genesis3d.training.opacity_settings import OpacityPairs
 from genesis3d.training.settings import (
     AveragingSettings,
-    KeepSettings,
     OptimiserSettings,
-    RecoverySettings,
     ValidationSettings,
 )
 from genesis3d.transforms import Chain, chain_preset
+from genesis3d.workflows.training_config import TrainingConfig
 
 __all__ = ["NETWORK_SIZES", "PRETRAIN_PRESETS", "SCHEMES", "PretrainConfig", "pretrain_preset", "scheme_chain"]
 
@@ -33,10 +33,9 @@ NETWORK_SIZES: dict[str, UNet3d] = {
 }
 
 
-class PretrainConfig(Config):
+class PretrainConfig(TrainingConfig):
     """Everything that decides a pre-training; ``config.json`` of a run holds it whole."""
 
-    schema_version: Literal[1] = Field(1, description="version of this configuration")
     cases: tuple[str, ...] = Field((), description="scans, DICOM folders, zips, or folders of these")
     intensity: Annotated[Intensity, *INTENSITIES.field()] | None = Field(
         None, description="how scans are mapped to [0, 1]; None: by modality (CT: fixed window in HU, else percentiles)"
@@ -47,60 +46,28 @@ class PretrainConfig(Config):
         default=NETWORK_SIZES["M"], description="the network to train"
     )
     task: Annotated[Task, *TASKS.field()] = Field(default=Restoration(), description="what it is trained for")
+    opacity: OpacityPairs | None = Field(
+        None, description="task opacity: which sub-volumes of lungs it sees, and what is put into them; None: as usual"
+    )
     optimiser: OptimiserSettings = Field(default=OptimiserSettings(), description="how weights follow gradients")
     averaging: AveragingSettings = Field(
         default=AveragingSettings(), description="whether model files hold an average of the weights"
     )
-    recovery: RecoverySettings = Field(default=RecoverySettings(), description="what happens when a training has died")
     start: str | None = Field(None, description="model whose weights a new run begins with: a file, run or its name")
-    batch: int = Field(4, ge=1, le=1024, description="sub-volumes per step")
-    accumulate: int = Field(
-        1, ge=1, le=1024, description="micro-batches that a step is computed in, one after another: less memory"
-    )
-    steps: int | None = Field(None, ge=1, description="length of the training in steps (or minutes)")
-    minutes: float | None = Field(
-        None, gt=0, le=60 * 24 * 60, description="length in minutes, made steps once, after 20 measured ones"
-    )
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda:N or mps")
-    precision: Literal["auto", "32", "bf16"] = Field(
-        "auto", description="number format: auto takes bfloat16 where a self-test finds it right and faster"
-    )
-    threads: int | None = Field(
-        None, ge=1, le=1024, description="processor threads of each process; None: all cores but one, or a fair share"
-    )
-    strategy: Literal["auto", "ddp", "fsdp"] = Field(
-        "auto",
-        description="how several processes hold the network: ddp (auto) each the whole of it, fsdp each a part",
-    )
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random in the run")
     validation: ValidationSettings = Field(default=ValidationSettings(), description="what is held out and measured")
-    keep: KeepSettings = Field(default=KeepSettings(), description="what is written while training")
-    licence: str = Field("", max_length=2000, description="terms of the weights and attribution of their data")
 
     @field_validator("cases", mode="before")
     @classmethod
     def _as_tuple(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def _one_budget(self) -> PretrainConfig:
-        if (self.steps is None) == (self.minutes is None):
-            raise ValueError(f"expected either steps or minutes, got {self.steps} and {self.minutes}")
-        return self
-
-    @model_validator(mode="after")
-    def _enough_to_share(self) -> PretrainConfig:
-        if self.accumulate > self.batch:
-            raise ValueError(
-                f"accumulate: expected at most the batch ({self.batch}) micro-batches, got {self.accumulate}"
-            )
-        return self
-
     def public(self) -> dict[str, Any]:
         """Return the settings of the training itself, without paths and names of scans: for a model's card."""
         values = self.to_dict()
         for name in ("cases", "start", "intensity", "chain", "network", "task", "licence"):
             del values[name]
+        if values["opacity"] is not None:
+            del values["opacity"]["lungs"]
         values["validation"] = {key: value for key, value in values["validation"].items() if key != "names"}
         return values
 
@@ -145,6 +112,14 @@ PRETRAIN_PRESETS: dict[str, PretrainConfig] = {
         network=NETWORK_SIZES["S"], minutes=10, sampling=SamplingConfig(patch=(24, 48, 48)), batch=6,
         task=Restoration(output="linear"), chain=chain_preset("moderate"),
         validation=ValidationSettings(patch=(32, 64, 64)),
+    ),
+    # Lungs with opacities put in, to be taken out and found: 6 mm slices, which every chest CT can be brought to.
+    "opacity": PretrainConfig(
+        task=Opacity(), opacity=OpacityPairs(), intensity=Window(low=-1000, high=200),
+        network=UNet3d(width=8, decoder="nearest", norm="batch", flat=1, out_channels=2),
+        sampling=SamplingConfig(patch=(16, 64, 64), rule="anywhere"), chain=chain_preset("identity"), minutes=13,
+        optimiser=OptimiserSettings(lr=2e-3, warmup=60, schedule="poly", clip=5.0),
+        averaging=AveragingSettings(decay=0.985), validation=ValidationSettings(windows=32),
     ),
     "official-pytorch": _OFFICIAL_PYTORCH,
     "official-keras": _OFFICIAL_KERAS,

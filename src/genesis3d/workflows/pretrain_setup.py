@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,13 @@ from genesis3d.training.stepping import Stepper
 from genesis3d.training.validation import FixedWindows
 from genesis3d.transforms import chain_preset
 from genesis3d.workflows.building import MEASURED_AT_ONCE, kept_by, merged, portions_of, progress_of
+from genesis3d.workflows.pretrain_opacity import LungCases, opacity_pairs, opacity_windows, settings_of, with_lungs
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from genesis3d.training.opacity_pairs import OpacityMaker
+    from genesis3d.training.opacity_windows import OpacityWindows
     from genesis3d.workflows.pretrain_config import PretrainConfig
     from genesis3d.workflows.pretrain_start import Parent
 
@@ -55,6 +58,8 @@ def read_cases(config: PretrainConfig, cases: Sequence[Case] | None, control: Co
             raise ConfigError("cases: expected at least one scan, got none")
         stored = [_stored(path, config) for path in config.cases if is_store(path)]
         files = [path for path in config.cases if not is_store(path)]
+        if stored and config.task.name == "opacity":
+            raise ConfigError("cases: expected scans for task opacity, whose lungs are looked for, got a store")
         if not files:
             return joined(stored)
         found = find_cases(files)
@@ -62,7 +67,8 @@ def read_cases(config: PretrainConfig, cases: Sequence[Case] | None, control: Co
     loaded = _in_memory(config, cases, control)
     if loaded is None:
         return None
-    return joined([*stored, replace(loaded, warnings=(*skipped, *loaded.warnings))])
+    whole = joined([*stored, replace(loaded, warnings=(*skipped, *loaded.warnings))])
+    return with_lungs(config, whole, control) if config.task.name == "opacity" else whole
 
 
 def _stored(path: str, config: PretrainConfig) -> LoadedCases:
@@ -95,8 +101,12 @@ def _in_memory(config: PretrainConfig, cases: Sequence[Case], control: Control) 
     return None if stopped else loaded
 
 
-def training_pairs(config: PretrainConfig, loaded: LoadedCases, device: Any = None) -> tuple[PairMaker, Split]:
+def training_pairs(
+    config: PretrainConfig, loaded: LoadedCases, device: Any = None
+) -> tuple[PairMaker | OpacityMaker, Split]:
     """Return what makes the training's pairs, and the split behind it: the trainer and the preview share it."""
+    if isinstance(loaded, LungCases):
+        return opacity_pairs(config, loaded, device)
     split = hold_out(loaded, config.validation, config.seed, measured_patch(config))
     sampler = Sampler(config.sampling, split.training.volumes, split.training.scales)
     return PairMaker(sampler, config.chain, config.seed, config.batch, device=device), split
@@ -131,7 +141,7 @@ def build_training(
     on_device = fabric.device if fabric.device.type == "cuda" else None
     pairs, split = training_pairs(config, loaded, on_device)
     own = pairs.of_process(processes.rank, processes.world)
-    windows, warnings = _windows(config, split)
+    windows, warnings = _windows(config, loaded, split)
     card = _card_maker(config, loaded, split)
     checkpoints, averaging, normalised = kept_by(run, bare, config, hardware, card, processes)
     progress = progress_of(config, checkpoints, state, "" if parent is None else parent.text)
@@ -159,8 +169,12 @@ def _facts(config: PretrainConfig, loaded: LoadedCases, split: Split) -> dict[st
     }
 
 
-def _windows(config: PretrainConfig, split: Split) -> tuple[dict[str, FixedWindows], list[str]]:
+def _windows(
+    config: PretrainConfig, loaded: LoadedCases, split: Split
+) -> tuple[Mapping[str, FixedWindows | OpacityWindows], list[str]]:
     """Return the fixed sub-volumes under the run's chain and those of all runs, by the prefix of their figures."""
+    if isinstance(loaded, LungCases):
+        return opacity_windows(config, loaded, split), []
     part, count = split.held_out, config.validation.windows
     sampler = Sampler(config.sampling.replaced(patch=measured_patch(config)), part.volumes, part.scales)
     chains = {"": config.chain} | {f"{name}_": chain_preset(name) for name in YARDSTICKS}
@@ -181,9 +195,11 @@ def _card_maker(config: PretrainConfig, loaded: LoadedCases, split: Split) -> An
         "voxels": int(sum(volume.data.size for volume in split.training.volumes)),
     } | ({"fingerprint": loaded.fingerprint} if loaded.fingerprint else {})
 
+    opacity, trained = config.task.name == "opacity", f"pre-trained on {len(split.training.names)} scan(s)"
+
     def card(progress: Progress) -> ModelCard:
         return ModelCard(
-            title=f"{config.network.name}, pre-trained on {len(split.training.names)} scan(s)",
+            title=f"{'opacity of the lungs' if opacity else config.network.name}, {trained}",
             parents=(progress.parent,) if progress.parent else (),
             network=config.network,
             task=config.task.to_dict(),
@@ -192,7 +208,8 @@ def _card_maker(config: PretrainConfig, loaded: LoadedCases, split: Split) -> An
             modality=modality,
             patch=config.sampling.patch,
             spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
-            chain=config.chain.to_dict(),
+            working_spacing=settings_of(config).sampling.spacing if opacity else None,
+            chain={} if opacity else config.chain.to_dict(),
             training=config.public(),
             data=data,
             step=progress.step,

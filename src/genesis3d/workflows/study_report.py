@@ -86,8 +86,13 @@ def _arm(config: StudyConfig, name: str) -> str:
     start = f"{Path(arm.model).name} ({arm.parts.replace('_', ' and ')})" if arm.model else "random weights"
     facts = [start, *([f"initialisation {arm.initialisation}"] if arm.initialisation else [])]
     facts += [f"{arm.steps} steps"] if arm.steps else []
-    facts += [f"{key}: {value}" for key, value in arm.settings.items()]
+    facts += [f"{key}: {_plain(value)}" for key, value in arm.settings.items()]
     return ", ".join(facts) + (" (the reference)" if name == config.reference_arm else "")
+
+
+def _plain(value: Any) -> str:
+    """Return a setting as a reader would say it: ``schedule frozen, first head``."""
+    return ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _dice_table(results: Results) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genesis3d.errors import ConfigError
-from genesis3d.evaluation.statistics import bootstrap, paired_bootstrap, summary, t_test
+from genesis3d.evaluation.statistics import bootstrap, paired_bootstrap, summary, t_test, wilcoxon
 
 
 def test_summary_by_hand_leaves_out_what_is_no_number() -> None:
@@ -68,3 +68,13 @@ def test_paired_bootstrap_with_missing_pairs_and_nothing() -> None:
     assert 0.1 <= found.low <= found.high <= 0.3
     with pytest.raises(ConfigError, match="expected numbers"):
         paired_bootstrap([[np.nan, np.nan]])
+
+
+def test_wilcoxon_is_exact() -> None:
+    from scipy.stats import wilcoxon as theirs
+
+    differences = np.random.default_rng(0).standard_normal(9) + 0.4
+    assert wilcoxon(differences) == pytest.approx(theirs(differences, method="exact").pvalue)
+    assert wilcoxon([1.0, 2.0, 3.0, 4.0]) == pytest.approx(0.125)
+    assert wilcoxon([1.0, 1.0, 1.0, -1.0]) == pytest.approx(10 / 16)  # ties: one of four against, or worse
+    assert np.isnan(wilcoxon([0.0, np.nan]))

@@ -350,3 +350,27 @@ def test_lidc_on_its_own_slices(real_data: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(plane, data[index] == {"left lung": 1, "tumour": 7}[name])
     again, _ = read_segmentation(path, scan)
     np.testing.assert_array_equal(again.data[0], data)
+
+
+def test_a_reference_is_put_onto_the_grid_of_the_prediction(make_series: MakeSeries, tmp_path: Path) -> None:
+    """A DICOM SEG leaves empty slices out: an evaluation compares whole volumes all the same."""
+    from genesis3d.events import Finished
+    from genesis3d.workflows.evaluate import EvaluateSegmentationConfig, evaluate_segmentation
+
+    folder = make_series(each=placed([1, 0, 0, 0, 1, 0]))
+    labels = painted(read_volume(folder))
+    wrong = labels.data.copy()
+    wrong[0, 0, :2, :2] = 7  # on a slice that the reference leaves out
+    for side in ("predictions", "references"):
+        (tmp_path / side).mkdir()
+    write_dicom_seg(labels.canonical(), CLASSES, folder, tmp_path / "references" / "case.dcm")
+    write_volume(labels.with_data(wrong), tmp_path / "predictions" / "case.nii.gz")
+    config = EvaluateSegmentationConfig(
+        predictions=str(tmp_path / "predictions"), references=str(tmp_path / "references")
+    )
+    *_, end = evaluate_segmentation(config)
+    assert isinstance(end, Finished)
+    rows = {row["class"]: row for row in end.result["rows"]}
+    marked = int((labels.data == 1).sum()), int((labels.data == 7).sum())
+    assert rows["left lung"]["dice"] == 1.0
+    assert rows["tumour"]["dice"] == pytest.approx(2 * marked[1] / (2 * marked[1] + 4))

@@ -108,9 +108,8 @@ def test_a_segmentation_of_the_same_classes_keeps_its_head(tmp_path: Path) -> No
     classes = tuple(LabelClass(value=value, name=name) for value, name in enumerate(names))
     write_model(named, network.build(2), ModelCard(network=network, classes=classes))
     transfer(str(named), network, module, "all", classes)
-    with pytest.raises(
-        ModelError, match="of the classes background, spleen, liver to keep its head, got one of backgro"
-    ):
+    transfer(str(named), network, module, "all", classes[1:])  # the background goes without saying
+    with pytest.raises(ModelError, match="of the classes spleen, liver to keep its head, got one of liver, spleen"):
         transfer(str(named), network, module, "all", (classes[0], classes[2], classes[1]))
 
 
@@ -153,3 +152,19 @@ def test_another_network_is_refused_naming_what_differs(tmp_path: Path) -> None:
 def test_without_a_model_the_network_is_a_new_one() -> None:
     assert target_network(None, 4, 2) == UNet3d(width=16, in_channels=2, out_channels=4)
     assert target_network(None, 2, purpose="classification") == Classifier(encoder=UNet3d(width=16))
+
+
+def test_the_head_of_an_opacity_model_finds_the_first_class(tmp_path: Path) -> None:
+    network = UNet3d(width=2, out_channels=2)
+    theirs = network.build(3).eval()
+    path = tmp_path / "opacity.safetensors"
+    write_model(path, theirs, ModelCard(network=network, task={"name": "opacity"}, activation="opacity"))
+    ours = network.build(4).eval()
+    lesion = (LabelClass(value=0, name="background"), LabelClass(value=1, name="lesion"))
+    given = transfer(str(path), network, ours, "all", lesion)
+    assert "what it calls opacity is the first class" in given.sentence
+    x = torch.rand(1, 1, 16, 16, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x).softmax(1)[:, 1], theirs(x)[:, 1].sigmoid())
+    with pytest.raises(ModelError, match=r"got one of network.out_channels=2 \(here: 3\)"):
+        transfer(str(path), network.replaced(out_channels=3), network.replaced(out_channels=3).build(), "all")

@@ -287,7 +287,7 @@ def test_minutes_become_steps_and_stay_so(
 ) -> None:
     monkeypatch.setattr("genesis3d.training.progress.MEASURED_STEPS", 6)
     run = RunDir(tmp_path / "run")
-    config = tiny(steps=None, minutes=0.1, validation={"windows": 1, "every": 100})
+    config = tiny(steps=None, minutes=5, validation={"windows": 1, "every": 100})
     totals = []
     for event in pretrain(config, run.path, cases=balls):
         if isinstance(event, Stepped):

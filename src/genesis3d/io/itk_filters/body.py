@@ -1,4 +1,4 @@
-"""The box around the patient: what is worth storing of a scan."""
+"""The patient in a scan: the box around the body, which is worth storing, and a mask of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genesis3d.io.itk_filters.coarse import coarsen, factors
+from genesis3d.errors import DomainError
+from genesis3d.io.itk_filters.coarse import coarsen, factors, refine
 from genesis3d.io.itk_filters.components import components
-from genesis3d.io.itk_filters.morphology import bounds, opened
+from genesis3d.io.itk_filters.morphology import bounds, closed, fill_slices, opened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
 
     Triple = tuple[int, int, int]
 
-__all__ = ["body_box"]
+__all__ = ["BODY", "body_box", "body_mask"]
 
+BODY = 3  # label of the body: inside, and neither lung
 GRID = 3.0  # mm of the grid the body is found on
 TISSUE = -500.0  # HU
 TABLE = 4.0  # mm radius: what is thinner, such as a table top or a blanket, is no body
+GAPS = 4.0  # mm radius of the closing of a body's mask
 FOREGROUND = 0.1  # share of a scan's range of values from which on a voxel is no background
 
 
@@ -44,6 +47,26 @@ def body_box(volume: Volume, margin: float = 10.0, share: float = 1.0) -> tuple[
         start[axis] = max(0, part.start * factor[axis] - reach)
         size[axis] = min(geometry.shape[axis], part.stop * factor[axis] + reach) - start[axis]
     return (start[0], start[1], start[2]), (size[0], size[1], size[2])
+
+
+def body_mask(volume: Volume) -> Volume:
+    """Return the body as labels (1, D, H, W) uint8, :data:`BODY` inside, on the scan's canonical grid.
+
+    What :func:`body_box` looks for, gaps narrower than :data:`GAPS` closed and the holes of each slice filled.
+
+    Raises
+    ------
+    DomainError
+        When nothing is found.
+    """
+    volume = volume.canonical()
+    factor = factors(volume.geometry.spacing, GRID)
+    d, h, w = (s * f for s, f in zip(volume.geometry.spacing, factor, strict=True))
+    found = fill_slices(closed(_body(volume, factor, 1.0), (d, h, w), GAPS))
+    if not found.any():
+        raise DomainError(f"{volume.name}: expected a patient in the scan, found nothing but background")
+    labels = refine(found.astype(np.uint8) * np.uint8(BODY), factor, volume.geometry.shape)
+    return volume.with_data(labels, modality=None, unit=None, name=f"{volume.name} body", notes=())
 
 
 def _body(volume: Volume, factor: Triple, share: float) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from genesis3d.volume import Volume
+
     Triple = tuple[int, int, int]
 
-__all__ = ["coarsen", "factors", "refine"]
+__all__ = ["coarse_volume", "coarsen", "factors", "refine"]
 
 
 def factors(spacing: tuple[float, float, float], target: float) -> Triple:
@@ -32,6 +35,14 @@ def coarsen(data: NDArray[Any], factor: Triple, low: float, high: float) -> NDAr
         mean = np.clip(slab, low, high, out=slab).mean(axis=0)
         result[index] = np.add.reduceat(np.add.reduceat(mean, h, axis=0), w, axis=1) / area
     return result
+
+
+def coarse_volume(volume: Volume, factor: Triple, low: float, high: float) -> Volume:
+    """Return :func:`coarsen` of a volume's first channel with its geometry; blocks at the far border count as whole."""
+    data, own = coarsen(volume.data[0], factor, low, high), volume.geometry
+    spacing = tuple(s * f for s, f in zip(own.spacing, factor, strict=True))
+    origin = tuple(float(v) for v in own.to_world(tuple((f - 1) / 2 for f in factor)))
+    return replace(volume, data=data[None], geometry=replace(own, shape=data.shape, spacing=spacing, origin=origin))
 
 
 def refine(labels: NDArray[np.uint8], factor: Triple, shape: Triple) -> NDArray[np.uint8]:

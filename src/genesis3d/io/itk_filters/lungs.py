@@ -2,11 +2,13 @@
 
 The steps are those of the usual rule-based methods (Hu, Hoffman, Reinhardt: Automatic lung segmentation, TMI 2001):
 body, air in the body, airways taken out, two lungs told apart, each closed so that opacity at the pleura stays in.
-What no such method can do is find a lung that is mostly dense; :func:`lung_mask` says when its result looks wrong.
+What no such method can do is find a lung that is mostly dense (genesis3d.workflows.lungs can, by a network);
+:func:`lung_mask` says when its result looks wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +16,10 @@ import numpy as np
 
 from genesis3d.errors import DomainError
 from genesis3d.io.itk_filters.airways import airways
-from genesis3d.io.itk_filters.coarse import coarsen, factors, refine
+from genesis3d.io.itk_filters.coarse import coarse_volume, factors, refine
 from genesis3d.io.itk_filters.components import components
+from genesis3d.io.itk_filters.lung_doubts import LEFT, RIGHT, lung_doubts
 from genesis3d.io.itk_filters.morphology import (
-    bounds,
     closed,
     dilated,
     distance_to,
@@ -35,9 +37,8 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
     Vector = tuple[float, float, float]
 
-__all__ = ["LEFT", "RIGHT", "LungMask", "lung_mask"]
+__all__ = ["LEAST", "LEFT", "RIGHT", "LungMask", "finished", "lung_labels", "lung_mask", "on_lung_grid"]
 
-LEFT, RIGHT = 1, 2
 GRID = 2.0  # mm of the grid the lungs are found on
 CLOSING = 10.0  # mm radius: bridges opacity at the pleura and the vessels of the hilum
 RIBS = 20.0  # mm radius of the closing at the ribs
@@ -69,19 +70,37 @@ def lung_mask(volume: Volume) -> LungMask:
         When the scan is not CT in HU, or no lung is in it.
     """
     volume = volume.canonical()
+    coarse = on_lung_grid(volume)
+    labels = lung_labels(coarse)
+    if not labels.any():
+        raise DomainError(f"{volume.name}: expected a chest CT, found no lungs (no air-filled part of {LEAST:g} mL)")
+    return finished(labels, volume, lung_doubts(labels, coarse.geometry.spacing))
+
+
+def on_lung_grid(volume: Volume) -> Volume:
+    """Return a canonical CT in HU on the grid lungs are found on, about 2 mm: block means in [-1024, 1000] HU.
+
+    Raises
+    ------
+    DomainError
+        When the scan is not CT in HU.
+    """
     if volume.unit != "HU":
         kind = volume.modality or "a scan of unknown modality"
         raise DomainError(f"{volume.name}: expected a CT in HU to find lungs in, got {kind} without HU")
-    factor = factors(volume.geometry.spacing, GRID)
-    d, h, w = (s * f for s, f in zip(volume.geometry.spacing, factor, strict=True))
-    spacing = (d, h, w)
-    coarse = _lungs(coarsen(volume.data[0], factor, -1024.0, 1000.0), spacing)
-    if not coarse.any():
-        raise DomainError(f"{volume.name}: expected a chest CT, found no lungs (no air-filled part of {LEAST:g} mL)")
-    labels = refine(coarse, factor, volume.geometry.shape)
-    name = f"{volume.name} lungs"
-    mask = volume.with_data(labels, modality=None, unit=None, name=name, notes=())
-    return LungMask(mask, tuple(_doubts(coarse, spacing)))
+    return coarse_volume(volume, factors(volume.geometry.spacing, GRID), -1024.0, 1000.0)
+
+
+def lung_labels(coarse: Volume) -> NDArray[np.uint8]:
+    """Return the lungs (D, H, W) of what :func:`on_lung_grid` gave; all 0 where there are none."""
+    return _lungs(coarse.data[0], coarse.geometry.spacing)
+
+
+def finished(labels: NDArray[np.uint8], volume: Volume, warnings: Sequence[str] = ()) -> LungMask:
+    """Return coarse ``labels`` (D, H, W) on the grid of the canonical scan they were found in."""
+    fine = refine(labels, factors(volume.geometry.spacing, GRID), volume.geometry.shape)
+    mask = volume.with_data(fine, modality=None, unit=None, name=f"{volume.name} lungs", notes=())
+    return LungMask(mask, tuple(warnings))
 
 
 def _lungs(hu: NDArray[np.float32], spacing: Vector) -> NDArray[np.uint8]:
@@ -175,26 +194,3 @@ def _whole(lung: Mask, body: Mask, wall: Mask, spacing: Vector) -> Mask:
     lung = lung | (closed(lung, spacing, RIBS) & wall)
     solid = fill_cavities(closed(lung, spacing, CLOSING))
     return fill_slices(solid, int(HOLE / (spacing[1] * spacing[2]))) & body
-
-
-def _doubts(labels: NDArray[np.uint8], spacing: Vector) -> list[str]:
-    """Return what a reader should check: size, balance, and lungs cut by the edge of the scan."""
-    millilitre = float(np.prod(spacing)) / 1000
-    left, right = (float((labels == side).sum()) * millilitre for side in (LEFT, RIGHT))
-    total, doubts = left + right, []
-    box = bounds(labels > 0)
-    cut = [name for name, on in (("lowest", box[0].start == 0), ("highest", box[0].stop == labels.shape[0])) if on]
-    if cut:
-        doubts.append(f"The scan shows the lungs in part only: they reach its {' and its '.join(cut)} slice.")
-    if total < 1500 and not cut:
-        doubts.append(f"The lungs found are small for an adult chest: {total:.0f} mL together. Check the mask.")
-    if min(left, right) < 0.55 * max(left, right):
-        small, large = ("left", "right") if left < right else ("right", "left")
-        doubts.append(
-            f"The {small} lung found has {min(left, right):.0f} mL, the {large} one {max(left, right):.0f} mL: "
-            "dense or missing lung is not in the mask. Check it."
-        )
-    sides = [labels[:, 0].any(), labels[:, -1].any(), labels[:, :, 0].any(), labels[:, :, -1].any()]
-    if any(sides):
-        doubts.append("The lungs found touch the side of the scan: the mask may have run out of the body. Check it.")
-    return doubts
