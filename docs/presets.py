@@ -22,6 +22,8 @@ Every preset is one value of `PretrainConfig` (`genesis3d.workflows.pretrain_con
 [transformations](transforms.md).
 """
 NOTES = """
+- `opacity` takes no chain: what it puts into lungs is said by the settings `opacity`, and in
+  [pre-training](pretraining.md#against-opacity).
 - `official-pytorch` and `official-keras` are the published trainings, `paper` what the paper says (section 3.3) and,
   where it is silent (momentum, patience, batch), what the code does. An epoch is 14,240 / 6 = 2,373 steps; the held-out
   loss is measured after each.

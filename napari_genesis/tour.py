@@ -145,14 +145,21 @@ class Tour:
         self.picture("what-was-learnt")
 
     def show_anomaly(self, layer: Any, model: str) -> None:
-        """Map ``layer`` with ``model``; the result in 2D and 3D."""
+        """Map ``layer`` with ``model`` and, without, by its HU; the result, both compared, and in 3D."""
         anomaly = self.dock("Anomaly map")
-        anomaly.models.set_path(model)
         anomaly.layer_picker.set_layer(layer)
-        self.wait(seconds=1)
-        anomaly.start()
-        self.wait(lambda: anomaly.map is not None and not anomaly.running, 1200)
+        for recipe in ("hu", "difference"):
+            anomaly.recipes.set_recipe(recipe)
+            if anomaly.needs_model:
+                anomaly.models.set_path(model)
+            self.wait(seconds=1)
+            anomaly.start()
+            self.wait(lambda: anomaly.map is not None and not anomaly.running, 1200)
         self.picture("anomaly-map")
+        anomaly.keeping.views_button.setChecked(True)
+        anomaly.keeping.compare_fold.expand(animate=False)
+        self.picture("anomaly-map-compared")
+        anomaly.keeping.views_button.setChecked(False)
         self.viewer.dims.ndisplay = 3
         self.wait(seconds=3)
         self.picture("anomaly-map-3d")

@@ -19,12 +19,13 @@ from genesis3d.workflows.evaluate_anomaly_config import EvaluateAnomalyConfig
 from genesis3d.workflows.lungs import find_lungs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from genesis3d.volume import Volume
 
 PLAIN = "HU, median 5x5x3, > -700"
+HOSTS = ("lidc-0002", "lidc-0001", "normal-001")  # what opacities are put into
 SHARES = (30, 50, 70, 90)  # % of a lung
 WIDE_CONTRASTS = (150, 250, 400, 600)  # HU, every scan another with every share
 CONTRASTS = (100, 200, 400)  # HU of regions
@@ -43,35 +44,54 @@ class ScanSet:
     held_out: bool = False
 
 
-def scan_sets(data: Path, work: Path, quick: bool) -> Iterator[ScanSet]:
-    """Yield the sets, made under ``work`` where they are not there; ``quick`` leaves one scan of each kind."""
-    covid = data / "internal" / "covid_lesion_masks"
-    which = "1" if quick else "?"
-    yield ScanSet("covid", str(covid / f"medseg-{which}.nii.gz"), str(covid / f"medseg-{which}_lesion.nii.gz"),
-                  str(covid / f"medseg-{which}_lung.nii.gz"))  # fmt: skip
-    chest = data / "open" / "chest_ct"
-    healthy = {"lidc-0002": chest / "lidc-0002.nii.gz", "lidc-0001": data / "open" / "dicom" / "lidc-0001.zip",
-               "popi-00": chest / "popi-00.nii.gz"}  # fmt: skip
-    other = {name: data / "internal" / "chest_ct" / f"covid-ct-md-{name}.nii.gz"
-             for name in ("normal-001", "covid-001", "cap-001")}  # fmt: skip
+def scan_sets(data: Path, work: Path, quick: bool) -> dict[str, Callable[[], ScanSet]]:
+    """Return the sets by name, each made under ``work`` when called; ``quick`` leaves one scan of each kind."""
+    chest, private = data / "open" / "chest_ct", data / "internal" / "chest_ct"
+    healthy = {
+        "lidc-0002": chest / "lidc-0002.nii.gz",
+        "lidc-0001": data / "open" / "dicom" / "lidc-0001.zip",
+        "popi-00": chest / "popi-00.nii.gz",
+    }
+    others = {name: private / f"covid-ct-md-{name}.nii.gz" for name in ("normal-001", "covid-001", "cap-001")}
     if quick:
-        healthy, other = dict(list(healthy.items())[:1]), {}
-    excluded = work / "excluded"
-    if not excluded.is_dir():
-        write_excluded(data / "open", excluded)
-    masks = {name: excluded / f"{name}_excluded.nii.gz" for name in healthy}
-    linked(masks, work / "healthy", "_excluded")
-    yield ScanSet("healthy", linked(healthy, work / "healthy"), excluded=str(work / "healthy" / "*_excluded.nii.gz"),
-                  held_out=True)  # fmt: skip
-    if other:
-        yield ScanSet("others", linked(other, work / "others"))
-    hosts = {name: path for name, path in healthy.items() if name != "popi-00"}
-    hosts |= {name: path for name, path in other.items() if name == "normal-001"}
-    for name in ("wide", "regions"):
-        folder = work / name
-        write_inserted(name, hosts, folder, masks, quick)
-        yield ScanSet(name, str(folder / "*-scan.nii.gz"), str(folder / "*_lesion.nii.gz"),
-                      str(folder / "*_lung.nii.gz"), str(folder / "*_excluded.nii.gz"), held_out=True)  # fmt: skip
+        healthy, others = dict(list(healthy.items())[:1]), dict(list(others.items())[:1])
+    hosts = {name: path for name, path in (healthy | others).items() if name in HOSTS}
+    return {
+        "covid": lambda: covid_set(data, "1" if quick else "?"),
+        "healthy": lambda: healthy_set(data, work, healthy),
+        "others": lambda: ScanSet("others", linked(others, work / "others")),
+        "wide": lambda: inserted_set("wide", data, work, hosts, quick),
+        "regions": lambda: inserted_set("regions", data, work, hosts, quick),
+    }
+
+
+def covid_set(data: Path, which: str) -> ScanSet:
+    """Return the scans with lesions of patients; ``which``: a number, or ? for all."""
+    stem = data / "internal" / "covid_lesion_masks" / f"medseg-{which}"
+    return ScanSet("covid", f"{stem}.nii.gz", f"{stem}_lesion.nii.gz", f"{stem}_lung.nii.gz")
+
+
+def healthy_set(data: Path, work: Path, scans: dict[str, Path]) -> ScanSet:
+    """Return the scans without opacity, with what of them counts nowhere."""
+    folder = work / "healthy"
+    linked({name: path for name, path in excluded(data, work).items() if name in scans}, folder, "_excluded")
+    return ScanSet("healthy", linked(scans, folder), excluded=str(folder / "*_excluded.nii.gz"), held_out=True)
+
+
+def inserted_set(kind: str, data: Path, work: Path, hosts: dict[str, Path], quick: bool) -> ScanSet:
+    """Return scans with opacities put into ``hosts``, ``kind`` wide or regions."""
+    folder = work / kind
+    write_inserted(kind, hosts, folder, excluded(data, work), quick)
+    masks = [str(folder / f"*_{what}.nii.gz") for what in ("lesion", "lung", "excluded")]
+    return ScanSet(kind, str(folder / "*-scan.nii.gz"), *masks, held_out=True)
+
+
+def excluded(data: Path, work: Path) -> dict[str, Path]:
+    """Return masks of nodules and the like by scan, written once."""
+    folder = work / "excluded"
+    if not (folder / "popi-00_excluded.nii.gz").is_file():  # the last one written
+        write_excluded(data / "open", folder)
+    return {name: folder / f"{name}_excluded.nii.gz" for name in ("lidc-0001", "lidc-0002", "popi-00")}
 
 
 def linked(files: dict[str, Path], folder: Path, ending: str = "") -> str:

@@ -75,9 +75,10 @@ def main() -> None:
     given = parser.parse_args()
     given.results.mkdir(parents=True, exist_ok=True)
     tables: dict[str, list[dict[str, Any]]] = {}
-    for scans in scan_sets(given.data, given.work, given.quick):
-        if given.only and scans.name not in given.only:
+    for name, made in scan_sets(given.data, given.work, given.quick).items():
+        if given.only and name not in given.only:
             continue
+        scans = made()
         tables[scans.name] = measured(scans, given)
         facts = {"models": titles(given.held_out if scans.held_out and given.held_out else given.model)}
         write_atomic(given.results / f"{scans.name}.json", as_json(facts | {"rows": tables[scans.name]}))

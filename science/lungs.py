@@ -45,6 +45,7 @@ CONFIG = ROOT / "science" / f"{NAME}.yaml"
 MOST_BYTES = 2_500_000
 STORED = (4.0, 2.0, 2.0)  # mm of the grid scans are kept on
 OUTSIDE = -1024.0
+SETTLING = 40  # batches that the statistics of the batch norms are measured on
 CLASSES = (
     LabelClass(value=0, name="background"),
     LabelClass(value=LEFT, name="left lung", colour="#4fc3f7"),
@@ -72,8 +73,10 @@ class Settings(Config):
     spacing: tuple[float, float, float] = Field(description="mm of a voxel the network sees")
     patch: tuple[int, int, int]
     batch: int = Field(ge=1)
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, description="with the statistics of each batch")
+    fixed: int = Field(ge=0, description="further steps with fixed statistics, as the network is used")
     lr: float = Field(gt=0)
+    fixed_lr: float = Field(gt=0)
     warmup: int = Field(ge=0)
     decay: float = Field(ge=0, lt=1, description="of the average of the weights")
     healthy: float = Field(ge=0, le=1, description="share of sub-volumes without painted disease")
@@ -165,16 +168,24 @@ def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def train(examples: Examples, settings: Settings, out: Path) -> None:
-    """Train and write the average of the weights, now and then and at the end."""
+    """Train and write the average of the weights: first with the statistics of each batch, then with fixed ones."""
     network = settings.network.build(settings.seed).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs
-    optimiser = torch.optim.AdamW(network.parameters(), settings.lr, weight_decay=0.01)
+    average = trained(network.train(), examples, settings, settings.steps, settings.lr)
+    average = trained(settled(average, examples), examples, settings, settings.fixed, settings.fixed_lr)
+    write(out, average, settings)
+
+
+def trained(network: torch.nn.Module, examples: Examples, settings: Settings, steps: int, lr: float) -> torch.nn.Module:
+    """Return the average of the weights over ``steps``; ``network`` stays in the mode it is in."""
+    network.requires_grad_(True)
+    optimiser = torch.optim.AdamW(network.parameters(), lr, weight_decay=0.01)
     averaging = Averaging(AveragingSettings(decay=settings.decay), network)
     total = 0.0
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(examples.batch)
-        for step in range(settings.steps):
+        for step in range(steps):
             for group in optimiser.param_groups:
-                group["lr"] = settings.lr * min(1, (step + 1) / settings.warmup) * (1 - step / settings.steps) ** 0.9
+                group["lr"] = lr * min(1, (step + 1) / settings.warmup) * (1 - step / steps) ** 0.9
             (images, labels), coming = coming.result(), ahead.submit(examples.batch)
             with autocast(torch.device("cpu"), True):
                 logits = network(images.to(memory_format=torch.channels_last_3d))
@@ -186,19 +197,36 @@ def train(examples: Examples, settings: Settings, out: Path) -> None:
             averaging.update(network, step)
             total += float(loss.detach())
             if (step + 1) % 50 == 0:
-                print(f"step {step + 1} of {settings.steps}: loss {total / 50:.3f}", flush=True)
+                print(f"step {step + 1} of {steps}: loss {total / 50:.3f}", flush=True)
                 total = 0.0
-            if (step + 1) % 200 == 0 or step + 1 == settings.steps:
-                write(out, averaging.task, settings, step + 1)
+    return averaging.task
 
 
-def write(out: Path, network: torch.nn.Module, settings: Settings, step: int) -> None:
+def settled(network: torch.nn.Module, examples: Examples) -> torch.nn.Module:
+    """Return ``network`` with the statistics of its batch norms measured anew: those of training are of other weights.
+
+    Averaging the weights leaves statistics behind that belong to the last of them (Izmailov et al.: Averaging weights
+    leads to wider optima, UAI 2018).
+    """
+    norms = [one for one in network.modules() if isinstance(one, torch.nn.BatchNorm3d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # type: ignore[assignment]  # torch: the plain mean
+    network.train()
+    with torch.no_grad():
+        for _ in range(SETTLING):
+            network(examples.batch()[0])
+    return network.eval()
+
+
+def write(out: Path, network: torch.nn.Module, settings: Settings) -> None:
     """Write the model in half precision with its card."""
     card = ModelCard(
         title=NAME, description=DESCRIPTION, limits=LIMITS, trained_by="the napari-genesis developers",
         network=settings.network, task={"name": "segmentation"}, activation="softmax", classes=CLASSES,
         intensity=settings.intensity, modality="CT", patch=settings.patch, working_spacing=settings.spacing,
-        training=settings.replaced(leave_out=()).to_dict(), attribution=USED, step=step, licence=LICENCE,
+        training=settings.replaced(leave_out=()).to_dict(), attribution=USED, step=settings.steps + settings.fixed,
+        licence=LICENCE,
     )  # fmt: skip
     write_model(out, network, card, dtype="float16")
     if out.stat().st_size > MOST_BYTES:
@@ -209,12 +237,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with open/ in it")
     parser.add_argument("--out", type=Path, default=ROOT / "src" / "genesis3d" / "models" / f"{NAME}.safetensors")
-    parser.add_argument("--steps", type=int, help="default: as the configuration says")
     given = parser.parse_args()
     torch.set_num_threads(1)
     settings = Settings.from_yaml(CONFIG)
-    if given.steps:
-        settings = settings.replaced(steps=given.steps)
     folder, series = (Path(path) for path in training_scans(given.data / "open"))
     paths = [path for path in [*sorted(folder.glob("*.nii.gz")), series]
              if path.name.partition(".")[0] not in settings.leave_out]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,8 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from genesis3d.anomaly.base import RECIPES
 from genesis3d.io import read_segmentation, read_volume
-from genesis3d.workflows.anomaly import AnomalyConfig, anomaly
+from genesis3d.workflows.anomaly_files import _segmentations
 from genesis3d.workflows.anomaly_masks import write_segmentations
 
 
@@ -67,24 +67,26 @@ def test_masks_lie_on_the_series_with_their_names(series: Path, tmp_path: Path) 
 
 
 def test_a_scan_of_another_kind_has_none(tmp_path: Path, series: Path) -> None:
-    from dataclasses import replace
-
     scan = read_volume(series).canonical()
     plain: Any = Result(replace(scan, series=None))
     assert list(write_segmentations(plain, tmp_path)) == []
 
 
+def test_a_series_that_is_no_longer_there_costs_a_warning(series: Path, tmp_path: Path) -> None:
+    scan = replace(read_volume(series).canonical(), source=str(tmp_path / "gone"))
+    events = list(_segmentations(Result(scan), tmp_path))  # type: ignore[arg-type]
+    assert len(events) == 1
+    assert "only as NIfTI" in events[0].message  # type: ignore[union-attr]
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.real
 def test_a_real_series(real_data: Path, tmp_path: Path) -> None:
-    """The lungs and what density alone flags on lidc-0001, read back on its grid, by pydicom and by us."""
-    scan = str(real_data / "open" / "dicom" / "lidc-0001.zip")
-    config = AnomalyConfig(scan=scan, out_dir=str(tmp_path), recipe=RECIPES.parse("hu"), lungs="classical")
-    names = [Path(event.path).name for event in anomaly(config) if event.kind == "saved"]
-    assert {"mask.dcm", "lungs.dcm", "report.html", "report.pdf"} <= set(names)
-    for name in ("mask", "lungs"):
-        stored = read_volume(tmp_path / f"{name}.nii.gz")
-        segments = dcmread(tmp_path / f"{name}.dcm")
-        assert segments.Rows == segments.Columns == 512
-        assert segments.pixel_array.sum() == np.count_nonzero(stored.data)
-    assert "LIDC-IDRI" not in (tmp_path / "report.html").read_text()
-    assert str(tmp_path) not in (tmp_path / "report.html").read_text()
+    """Masks on lidc-0001, from its zip: every voxel on the slice where it was."""
+    result: Any = Result(read_volume(real_data / "open" / "dicom" / "lidc-0001.zip").canonical())
+    assert [path.name for path in write_segmentations(result, tmp_path)] == ["mask.dcm", "lungs.dcm"]
+    segments = dcmread(tmp_path / "mask.dcm")
+    assert segments.Rows == segments.Columns == 512
+    assert segments.pixel_array.sum() == np.count_nonzero(result.labels.data)
+    read, _ = read_segmentation(tmp_path / "mask.dcm", like=result.scan)
+    np.testing.assert_array_equal(read.canonical().data[0] > 0, result.labels.data[0] > 0)

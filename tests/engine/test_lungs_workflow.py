@@ -50,7 +50,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
-@pytest.mark.parametrize("method", ["auto", "classical", "network"])
+@pytest.mark.parametrize("method", ["classical", "network"])
 def test_healthy_lungs_are_found_on_their_sides(method: Method) -> None:
     scan, lungs = phantom()
     result = find_lungs(scan, method)

@@ -221,3 +221,72 @@ def air_model(tmp_path: Path) -> Path:
         path, module, ModelCard(title="air", network=network, patch=(16, 16, 16), spacing=(6.0, 5.0, 5.0), step=7)
     )
     return path
+
+
+@pytest.fixture
+def opacity_model(tmp_path: Path) -> Path:
+    """A model that finds opacity by the intensity alone: sure above -400 HU, and changes nothing."""
+    import torch
+
+    from genesis3d.intensity import Window
+    from genesis3d.networks.model_file import ModelCard, write_model
+    from genesis3d.networks.unet3d import UNet3d
+
+    network = UNet3d(width=2, norm="none", out_channels=2)
+    module = network.build(0)
+    state = {name: torch.zeros_like(value) for name, value in module.state_dict().items()}
+    passed_on = (("down_tr64.ops.0", 0), ("down_tr64.ops.1", 0), ("up_tr64.ops.0", 8), ("up_tr64.ops.1", 0))
+    for name, source in passed_on:  # the intensity itself, by the uppermost skip
+        state[f"{name}.conv1.weight"][0, source, 1, 1, 1] = 1
+    state["out_tr.final_conv.weight"][1, 0, 0, 0, 0] = 40.0
+    state["out_tr.final_conv.bias"][1] = -20.0
+    module.load_state_dict(state)
+    card = ModelCard(
+        title="dense", network=network, task={"name": "opacity"}, activation="opacity", patch=(16, 16, 16),
+        spacing=(6.0, 5.0, 5.0), working_spacing=(6.0, 5.0, 5.0), intensity=Window(low=-1000, high=200), step=7,
+    )  # fmt: skip
+    path = tmp_path / "dense.safetensors"
+    write_model(path, module, card)
+    return path
+
+
+@pytest.fixture
+def finish(qtbot: Any) -> Callable[[Any], None]:
+    """Wait until nothing goes on in an Anomaly dock."""
+
+    def finished(dock: Any) -> None:
+        def done() -> bool:
+            panel = dock.panel
+            waiting = panel._settle.isActive() or panel._edit.isActive()
+            return not (dock.running or waiting or panel.busy or panel.figures.busy or dock.keeping.compare.busy)
+
+        qtbot.waitUntil(done, timeout=120_000)
+
+    return finished
+
+
+@pytest.fixture
+def run_map(finish: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Press the primary button of an Anomaly dock, and wait; nothing may go wrong."""
+
+    def ran(dock: Any) -> None:
+        dock.primary.click()
+        finish(dock)
+        assert dock.status.error.text() == ""
+
+    return ran
+
+
+@pytest.fixture
+def anomaly_dock(viewer: Any, chest: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An Anomaly dock in a viewer with a chest of two opacities; nothing ships, so the recipe is that of the HU."""
+    from genesis3d.networks import library
+    from napari_genesis.layers import add_volume
+    from napari_genesis.widgets.anomaly.dock import AnomalyDock
+
+    monkeypatch.setattr(library, "SHIPPED", tmp_path / "shipped")
+    add_volume(viewer, chest(both=True))
+    made = AnomalyDock(viewer)
+    viewer.window.add_dock_widget(made, name="Anomaly map")
+    made.lungs_picker.set_way("classical")
+    return made

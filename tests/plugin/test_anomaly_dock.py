@@ -29,8 +29,8 @@ from napari_genesis.widgets.shared import runs_folder
 
 SHAPE, SPACING = (40, 44, 60), (6.0, 5.0, 5.0)
 MIDDLE = (20, 22, 43)
-WAIT = 20_000
-LAYERS = ("restored", "difference", "baseline", "score", "lungs", "regions")
+WAIT = 120_000
+LAYERS = ("restored", "difference, HU", "baseline, HU", "score, HU", "lungs", "regions")
 
 
 def chest(turned: bool = False) -> Volume:

@@ -15,8 +15,7 @@ from napari_genesis.widgets.folder_line import FolderLine
 from napari_genesis.widgets.parts import form_layout
 
 if TYPE_CHECKING:
-    from genesis3d.workflows.anomaly_batch import BatchConfig
-
+    from genesis3d.workflows.anomaly_batch import AnomalyBatchConfig
     from napari_genesis.widgets.anomaly.work import Work
     from napari_genesis.widgets.shared import Store
 
@@ -40,8 +39,8 @@ class BatchPanel(QWidget):
         self._store = store
         self.scans = FolderLine("batch-in", "folder of scans")
         self.out = FolderLine("batch-out", "folder for the maps")
-        self.overwrite = QCheckBox("map again what is there", objectName="batch-overwrite")
-        self.overwrite.setToolTip("off: scans whose map is complete in the folder already are left out")
+        self.overwrite = QCheckBox("replace maps made with other settings", objectName="batch-overwrite")
+        self.overwrite.setToolTip("off: a folder whose maps another model or other settings made is refused")
         self.button = QPushButton("Map the folder", objectName="batch-start")
         self.told = QLabel(objectName="batch-told", wordWrap=True, visible=False)
         self.told.setTextFormat(Qt.TextFormat.RichText)
@@ -70,10 +69,13 @@ class BatchPanel(QWidget):
     def tell(self, result: Mapping[str, Any], said: Sequence[str], cancelled: bool) -> None:
         """Say what became of it."""
         failed = list(result.get("failed", ()))
+        there = result.get("already_there", 0)
         head = f"<b>{result.get('complete', 0)} of {result.get('cases', 0)} mapped</b> in {escape(self.out.path)}"
+        head += f", {there} of them were there already" if there else ""
         head += ", stopped: start again to go on" if cancelled else ""
         head += f"; {len(failed)} failed, the others are not affected" if failed else ""
-        lines = [f"⚠ {escape(text)}" for text in said]
+        errors = tuple(f"{name} was not" for name in failed)
+        lines = [f"{'✖' if text.startswith(errors) else '⚠'} {escape(text)}" for text in said]
         lines, rest = lines[:MOST_LINES], len(lines) - MOST_LINES
         self.told.setText("<br>".join([head, *lines, *([f"and {rest} more"] if rest > 0 else [])]))
         self.told.show()
@@ -99,7 +101,7 @@ class BatchPanel(QWidget):
         self.allow(True)
 
 
-def mapping_folder(config: BatchConfig, said: list[str]) -> Work:
+def mapping_folder(config: AnomalyBatchConfig, said: list[str]) -> Work:
     """Return the work of mapping every scan of a folder; what is told of single ones goes to ``said``."""
 
     def work(control: Control) -> Iterator[Event]:

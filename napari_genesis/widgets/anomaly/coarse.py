@@ -8,6 +8,7 @@ import numpy as np
 
 from genesis3d.errors import GenesisError
 from napari_genesis.layers import add_volume
+from napari_genesis.widgets.anomaly.layers import show_bar
 from napari_genesis.widgets.anomaly.looks import colour_limit, score_colours
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class CoarseScore:
                                      **looks)  # fmt: skip
         except GenesisError:  # the scan's layer was moved or turned meanwhile: said when the map is there
             return
-        self._layer.colorbar.visible = True
+        show_bar(self._layer)
         self._viewer.layers.selection.active = active if active in self._viewer.layers else None
 
     def discard(self) -> None:

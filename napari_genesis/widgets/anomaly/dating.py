@@ -77,7 +77,7 @@ class Dating(QObject):
         for layer in self.layers:
             if layer in dock.viewer.layers:
                 dock.viewer.layers.remove(layer)
-        like = None if earlier is None else dock.scan_of(earlier.scan)
+        like = None if earlier is None else dock.keeping.scan_of(earlier)
         name = f"{now.scan} over {comparison.first.scan.name}"
         window = {} if like is None else {"contrast_limits": tuple(like.contrast_limits)}
         try:

@@ -18,7 +18,7 @@ from napari_genesis.widgets.anomaly.coarse import CoarseScore
 from napari_genesis.widgets.anomaly.dating import Dating
 from napari_genesis.widgets.anomaly.keeping import Keeping
 from napari_genesis.widgets.anomaly.kept import KeptMap
-from napari_genesis.widgets.anomaly.layers import MapLayers
+from napari_genesis.widgets.anomaly.layers import MapLayers, unit_of
 from napari_genesis.widgets.anomaly.lungs import LungsPicker
 from napari_genesis.widgets.anomaly.masking import Masking
 from napari_genesis.widgets.anomaly.recipes import RecipePicker, RecipeSettings, usual
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import napari
-    from napari.layers import Layer
 
     from genesis3d.workflows.anomaly import AnomalyMap
 
@@ -147,10 +146,6 @@ class AnomalyDock(Dock):
         """Write the table of regions as CSV."""
         self.files.export(path)
 
-    def scan_of(self, name: str) -> Layer | None:
-        """Return the layer of the scan called ``name``."""
-        return next((each for each in self.layer_picker.layers() if each.name == name), None)
-
     def shutdown(self) -> None:
         """Stop, and let go of the viewer; layers made stay, they are the user's."""
         if not self.closed:
@@ -195,12 +190,13 @@ class AnomalyDock(Dock):
             self.keeping.replace(request.names)
         like = self._like if self._like is not None and self._like in self.viewer.layers else None
         name = ", ".join(part for part in (recipe, model) if part)
+        first = None if coarse is None else coarse.layer
         try:
-            layers = MapLayers(self.viewer, result, like, name, scan, None if coarse is None else coarse.layer)
-        except GenesisError as error:  # the scan's layer was moved or turned meanwhile
-            self.show_error(str(error))
-            return
-        unit = "probability" if result.recipe.unit == "probability" else result.scan.unit or ""
+            layers = MapLayers(self.viewer, result, like, name, scan, first)
+        except GenesisError as error:  # the scan's layer was turned meanwhile
+            layers = MapLayers(self.viewer, result, None, name, scan, first)
+            self.show_error(f"{error}; the map lies where the scan was")
+        unit = unit_of(result, "score")
         self.keeping.add(KeptMap(scan, model, recipe, result, layers, result.threshold, unit), like)
 
     def _on_phase(self, state: JobState) -> None:

@@ -68,7 +68,7 @@ class Keeping(QObject):
         kept.layers.unhide()
         self.panel.show_map(kept)
         if self.views is not None:
-            self.views.show_map(kept, self._scan(kept))
+            self.views.show_map(kept, self.scan_of(kept))
         self.refresh()
 
     def drop(self, kept: KeptMap) -> None:
@@ -90,6 +90,12 @@ class Keeping(QObject):
             self.compare.show_maps(self.maps, self.panel.kept)
             self.changed.emit()
 
+    def scan_of(self, kept: KeptMap) -> Layer | None:
+        """Return the layer of the scan that a map was made of, while it is in the viewer."""
+        known = self._scans.get(id(kept))
+        layer = None if known is None else known()
+        return layer if layer is not None and layer in self.panel.viewer.layers else None
+
     def close_down(self) -> None:
         """Close the views and forget the maps; their layers stay, they are the user's."""
         self._no_views()
@@ -102,11 +108,6 @@ class Keeping(QObject):
         self.maps.remove(kept)
         self._scans.pop(id(kept), None)
 
-    def _scan(self, kept: KeptMap) -> Layer | None:
-        known = self._scans.get(id(kept))
-        layer = None if known is None else known()
-        return layer if layer is not None and layer in self.panel.viewer.layers else None
-
     def _on_views(self, wanted: bool) -> None:
         if not wanted:
             self._no_views()
@@ -118,7 +119,7 @@ class Keeping(QObject):
 
         viewer: Any = self.panel.viewer
         self.views = LinkedViews(viewer)
-        self.views.show_map(kept, self._scan(kept))
+        self.views.show_map(kept, self.scan_of(kept))
         self.views.closed.connect(self._on_views_closed)
         viewer.window.add_dock_widget(self.views, name="Map", area="bottom")
         self._corner(Qt.DockWidgetArea.RightDockWidgetArea)

@@ -45,10 +45,6 @@ class KeptMap:
         """Recipe and model, for people."""
         return " · ".join(part for part in (self.recipe, self.model) if part)
 
-    def unit_of(self, role: str) -> str:
-        """Return the unit of a volume of the map: ``HU``, ``probability``, ``SD`` of healthy lungs for z-scores."""
-        return {"score": self.unit, "z": "SD"}.get(role, self.result.scan.unit or "")
-
     def take(self, result: AnomalyMap) -> None:
         """Take the regions found anew; what was taken out stays out."""
         self.result = result

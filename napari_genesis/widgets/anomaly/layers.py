@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from genesis3d.volume import Volume
     from genesis3d.workflows.anomaly import AnomalyMap
 
-__all__ = ["ROLES", "MapLayers"]
+__all__ = ["ROLES", "MapLayers", "show_bar", "unit_of"]
 
 ROLES = ("restored", "difference", "baseline", "z", "score", "lungs", "regions")
 LABELS = ("lungs", "regions")
@@ -65,11 +65,12 @@ class MapLayers:
             if volume is None or (role == "baseline" and result.recipe.name == "hu"):  # the score itself
                 continue
             kind = "labels" if role in LABELS else "image"
-            options = {"name": f"{TITLES[role]} - {scan} ({name})"} | looks(result, role, self.limit, like)
+            title = f"{TITLES[role]}, {unit_of(result, role)}" if role in BARS else TITLES[role]
+            options = {"name": f"{title} - {scan} ({name})"} | looks(result, role, self.limit, like)
             self._layers[role] = add_volume(viewer, volume, like, kind=kind, **options)
         for role in BARS:
             if role in self._layers:
-                self._layers[role].colorbar.visible = True
+                show_bar(self._layers[role])
         self._replace(coarse)
         self._outline()
         viewer.layers.selection.active = active if active in viewer.layers else None
@@ -152,6 +153,21 @@ class MapLayers:
         if layer is not None:
             layer.refresh(extent=False, thumbnail=False, highlight=False)
         self.redrawn.emit(role)
+
+
+def show_bar(layer: Layer) -> None:
+    """Show the colour bar of ``layer``, and above it the layer's name, which says the unit of its ticks."""
+    layer.colorbar.visible = True
+    layer.name_overlay.position = layer.colorbar.position
+    layer.name_overlay.font_size = 7
+    layer.name_overlay.visible = True
+
+
+def unit_of(result: AnomalyMap, role: str) -> str:
+    """Return the unit of a volume of a map: ``HU``, ``probability``, ``SD`` (of healthy lungs) for z-scores."""
+    if role == "score" and result.recipe.unit == "probability":
+        return "probability"
+    return "SD" if role == "z" else result.scan.unit or "value"
 
 
 def score_limit(result: AnomalyMap) -> float:

@@ -61,8 +61,8 @@ class Masking(QObject):
         """Give the brush for the lungs: of the map shown, of the labels picked, or of lungs found for it now."""
         dock, scan = self.dock, self.dock.layer_picker.layer
         shown = dock.panel.kept
-        mine = None if shown is None or scan is None or shown.scan != scan.name else shown.layers.layer("lungs")
-        mine = mine or dock.lungs_picker.layer
+        ours = shown is not None and scan is not None and dock.keeping.scan_of(shown) is scan
+        mine = (shown.layers.layer("lungs") if ours and shown is not None else None) or dock.lungs_picker.layer
         if mine is not None:
             brush(dock.viewer, mine)
             dock.status.show_facts("paint 1 left, 2 right, 0 to take away; the map follows")

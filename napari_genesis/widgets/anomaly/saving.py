@@ -14,6 +14,8 @@ from qtpy.QtWidgets import QFileDialog, QMenu
 from genesis3d.errors import GenesisError, ScanError
 from genesis3d.events import Control, Event, Finished
 from napari_genesis.jobs import JobState, ThreadJob
+from napari_genesis.widgets.anomaly.batch import BatchPanel, mapping_folder
+from napari_genesis.widgets.parts import fold
 
 if TYPE_CHECKING:
     from genesis3d.workflows.anomaly import AnomalyMap
@@ -40,7 +42,12 @@ class Files(QObject):
     def __init__(self, dock: AnomalyDock) -> None:
         super().__init__(dock)
         self.dock = dock
-        self._open = False
+        self._open = self._doing_batch = False
+        self._said: list[str] = []
+        self.batch = BatchPanel(dock.store)
+        self.fold = fold("A folder of scans", self.batch, "batch")
+        dock.results.addWidget(self.fold)
+        self.batch.started.connect(self.start_batch)
         panel = dock.panel
         menu = QMenu(panel.save_button)
         self.actions = {
@@ -76,10 +83,33 @@ class Files(QObject):
         """Write the regions that are not taken out as a mask on the scan's own grid: ``.dcm`` as DICOM SEG."""
         self._write(partial(_mask, path=Path(path)))
 
+    def start_batch(self) -> None:
+        """Map every scan of the folder with the dock's recipe, model, lungs and settings."""
+        from genesis3d.workflows.anomaly_batch import AnomalyBatchConfig
+
+        dock, way = self.dock, self.dock.lungs_picker.way
+        if dock.running or (dock.needs_model and dock.models.path is None):
+            return
+        own = {
+            "scans": [self.batch.scans.path], "model": str(dock.models.path) if dock.needs_model else None,
+            "out_dir": self.batch.out.path, "overwrite": self.batch.overwrite.isChecked(),
+            "lungs": "auto" if way == "layer" else way,
+        }  # fmt: skip
+        try:
+            config = AnomalyBatchConfig.parse(dock.own_threads(dock.config).to_dict() | own)
+        except GenesisError as error:
+            dock.show_error(str(error))
+            return
+        dock.show_error("")
+        self._doing_batch, self._said = True, []
+        self._run(ThreadJob(mapping_folder(config, self._said), name="mapping a folder"))
+
     def on_ended(self, state: JobState) -> None:
-        """Say what was written, and open a report that is to be seen."""
+        """Say what was written or mapped, and open a report that is to be seen."""
         path, show = state.result.get("path"), self._open
-        self._open = False
+        batch, self._open, self._doing_batch = self._doing_batch, False, False
+        if batch and state.state != "failed":
+            self.batch.tell(state.result, self._said, state.state == "cancelled")
         if state.state == "finished" and path:
             self.dock.status.show_facts(f"saved: {path}")
             if show:
@@ -90,7 +120,9 @@ class Files(QObject):
         QDesktopServices.openUrl(QUrl.fromLocalFile(path))
 
     def describe(self) -> None:
-        """Offer DICOM SEG for scans that came from DICOM."""
+        """Offer DICOM SEG for scans that came from DICOM, and a folder where there is a model for it."""
+        usable = not self.dock.needs_model or self.dock.models.card is not None
+        self.batch.allow(usable, "choose a model first")
         kept = self.dock.panel.kept
         self.actions["seg"].setVisible(kept is not None and kept.result.scan.series is not None)
 
@@ -100,7 +132,9 @@ class Files(QObject):
             return
         self.dock.panel.settle()
         self.dock.show_error("")
-        job = ThreadJob(_writing(kept, write), name="saving the map")
+        self._run(ThreadJob(_writing(kept, write), name="saving the map"))
+
+    def _run(self, job: ThreadJob) -> None:
         self.dock.watch(job)
         job.start()
 

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLay
 
 from genesis3d.io.itk_filters.morphology import bounds
 from napari_genesis.layers import add_volume, view_point
+from napari_genesis.widgets.anomaly.layers import show_bar, unit_of
 from napari_genesis.widgets.anomaly.looks import TITLES, looks
 
 if TYPE_CHECKING:
@@ -167,10 +168,11 @@ class LinkedViews(QWidget):
 
     def _fill(self) -> None:
         """Lay the layers anew: pairs of a volume and the outlines of the regions."""
+        kept = self._kept
         self._filling = True  # the viewer's slice counts, not that of new layers
         self.model.layers.clear()
-        kept = self._kept
         if kept is None:
+            self._filling = False
             return
         shown = [role for role in ("scan", "restored") if _volume(kept, role) is not None]
         for role in (*shown, self.third.currentData() or "score"):
@@ -187,12 +189,13 @@ class LinkedViews(QWidget):
         result = kept.result
         options = {} if role == "scan" else looks(result, role, kept.layers.limit, like) | ALONE
         title = "scan" if role == "scan" else TITLES[role]
-        unit = kept.unit_of(role)
         layer = add_volume(self.model, _volume(kept, role), like, kind="image",
-                           **options | {"name": f"{title}, {unit}" if unit else title, "visible": True})  # fmt: skip
-        layer.name_overlay.visible = True
-        layer.name_overlay.font_size = 8
-        layer.colorbar.visible = role not in ("scan", "restored")
+                           **options | {"name": f"{title}, {unit_of(result, role)}", "visible": True})  # fmt: skip
+        if role in ("scan", "restored"):
+            layer.name_overlay.font_size = 7
+            layer.name_overlay.visible = True
+        else:
+            show_bar(layer)
         outlines = add_volume(self.model, kept.layers.regions_volume, like, kind="labels",
                               **looks(result, "regions", kept.layers.limit, like))  # fmt: skip
         outlines.contour = 1

@@ -86,11 +86,19 @@ class PretrainSettings(QObject):
         self._intensity = config.intensity
         self._set_chain(config.chain, self.chain.name_of(config.chain))
         self.place.set_values(config.device, config.precision)
-        names = INTENSITIES.names()
-        self.intensity.setCurrentIndex(0 if config.intensity is None else 1 + names.index(config.intensity.name))
+        self._show_intensity()
         self.budget.set_values(config.steps, config.minutes)
         self.blockSignals(False)
         self._tell()
+
+    def _show_intensity(self) -> None:
+        """Choose the intensity; a window, which has values of its own, is offered while it is the one."""
+        if self._intensity is None:
+            self.intensity.setCurrentIndex(0)
+            return
+        if self.intensity.findText(self._intensity.name) < 0:
+            self.intensity.addItem(self._intensity.name)
+        self.intensity.setCurrentText(self._intensity.name)
 
     def remember(self, store: Store) -> None:
         """Keep the settings; raises ConfigError when they do not fit together."""

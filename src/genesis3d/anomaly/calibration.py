@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from genesis3d.anomaly.calibration_conditions import Bins, conditions, thickness
-from genesis3d.anomaly.calibration_tail import Tail
+from genesis3d.anomaly.calibration_tail import Tail, pooled
 from genesis3d.config import Config
 from genesis3d.errors import ConfigError, ModelError
 
@@ -123,13 +123,22 @@ class Calibration(Config):
         p[told] = np.maximum(self.z_score.share_at(z.data[told]), self.z_score.smallest)
         return z.with_data(p, name=z.name.removesuffix(" z") + " p")
 
-    def flag_rate(self, threshold: float) -> float:
-        """Return the share (0 to 1) of healthy lung whose score is at least ``threshold``, all scans together."""
-        return self.score.share(threshold)
+    def flag_rate(self, threshold: float, scene: Scene | None = None) -> float:
+        """Return the share (0 to 1) of healthy lung whose score is at least ``threshold``, all scans together.
 
-    def threshold(self, share: float) -> float:
-        """Return the threshold that flags ``share`` (0 to 1) of healthy lung, all scans together."""
-        return self.score.threshold(share)
+        At all slice thicknesses, or at those that come closest to the scan of ``scene``.
+        """
+        return self.tail(scene).share(threshold)
+
+    def threshold(self, share: float, scene: Scene | None = None) -> float:
+        """Return the threshold that flags ``share`` (0 to 1) of healthy lung: :meth:`flag_rate` read backwards."""
+        return self.tail(scene).threshold(share)
+
+    def tail(self, scene: Scene | None = None) -> Tail:
+        """Return the table behind :meth:`flag_rate`, to be kept where a threshold moves."""
+        if scene is None:
+            return self.score
+        return pooled([scan.nearest(thickness(scene.scan)) for scan in self.healthy_scans])
 
     def threshold_for(self, share: float, of_scans: float = 0.95) -> float:
         """Return the threshold at which at most ``share`` of the lung is flagged in ``of_scans`` of healthy scans.

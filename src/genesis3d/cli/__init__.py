@@ -14,18 +14,9 @@ import typer
 from genesis3d.errors import GenesisError
 
 GROUPS = (
-    "scans",
-    "prepare",
-    "pretrain",
-    "finetune",
-    "segment",
-    "evaluate",
-    "study",
-    "gallery",
-    "models",
-    "anomaly",
-    "calibrate",
-)
+    "scans", "prepare", "pretrain", "finetune", "segment", "evaluate", "study", "gallery", "models", "anomaly",
+    "anomaly_more", "calibrate",
+)  # fmt: skip
 
 
 def build_app() -> typer.Typer:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 ScansArgument = Annotated[
     list[str] | None, typer.Argument(help="scans, DICOM folders, zips, folders of these, or stores")
 ]
-PresetOption = Annotated[str | None, typer.Option(help="default, quick, official-pytorch, official-keras or paper")]
+PresetOption = Annotated[
+    str | None, typer.Option(help="default, quick, opacity, official-pytorch, official-keras or paper")
+]
 ChainOption = Annotated[
     str | None, typer.Option(help="YAML file of a chain, or a preset: default, official, gentle, ...")
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -80,54 +78,7 @@ def _list(text: str | None) -> list[str] | None:
 
 def _run(config: Any, json: bool) -> int:
     """Segment and show the events; return 1 when a case failed."""
-    from genesis3d.cli.signals import stopped_by_signals
+    from genesis3d.cli.cases import run_cases
     from genesis3d.workflows.segment import segment
 
-    result: dict[str, Any] = {}
-    with stopped_by_signals() as control:
-        for event in _shown(segment(config, control), json):
-            if event.kind == "finished":
-                result = event.result
-    return 1 if result.get("failed") else 0
-
-
-def _shown(events: Iterator[Any], json: bool) -> Iterator[Any]:
-    if not json:
-        yield from _with_bar(events)
-        return
-    for event in events:
-        print(event.to_json(), flush=True)
-        yield event
-
-
-def _with_bar(events: Iterator[Any]) -> Iterator[Any]:
-    """Print files and the end on stdout, progress and warnings on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("segment", total=None, text="looking for scans")
-        for event in events:
-            if event.kind == "started":
-                bar.update(task, description=f"segment on {event.device}", total=event.total)
-            elif event.kind == "stepped":
-                part, of = event.metrics.get("window", 0), event.metrics.get("windows", 0)
-                text = f"case {min(event.step + 1, event.total)} of {event.total}, window {part:.0f} of {of:.0f}"
-                bar.update(task, completed=event.step + (part / of if of else 0), text=text)
-            elif event.kind == "warned":
-                console.print(f"warning: {event.message}", markup=False, highlight=False, soft_wrap=True)
-            elif event.kind == "saved":
-                print(event.path)
-            elif event.kind == "finished":
-                print(_end(event))
-            yield event
-
-
-def _end(event: Any) -> str:
-    result = event.result
-    said = f"{result['complete']} of {result['cases']} cases complete"
-    if result["failed"]:
-        said += f"; failed: {', '.join(result['failed'])}"
-    return f"stopped: {said}; the same command goes on" if event.cancelled else f"{said}; {result['table']}"
+    return run_cases("segment", lambda control: segment(config, control), json)

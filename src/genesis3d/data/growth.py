@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
     Vector = tuple[float, float, float]
 
-__all__ = ["arrival", "averaged", "depth_in", "smooth_field", "stretched"]
+__all__ = ["FAR", "arrival", "averaged", "depth_in", "smooth_field", "stretched"]
+
+FAR = 1000.0  # mm, beyond any lung
 
 
 def averaged(field: NDArray[Any], shape: tuple[int, ...]) -> Array:
@@ -82,9 +84,9 @@ def depth_in(region: Mask, rest: Mask, spacing: Vector) -> Array:
 
     half = 0.5 * min(spacing)
     away = distance_transform_edt(~region, sampling=spacing)
-    within = distance_transform_edt(~rest, sampling=spacing) if rest.any() else np.full(region.shape, 1e3)
+    within = distance_transform_edt(~rest, sampling=spacing) if rest.any() else np.full(region.shape, FAR)
     depth = np.where(region, within - half, half - away)
-    return np.asarray(gaussian_filter(depth.clip(-60, 60), 0.7), dtype=np.float32)
+    return np.asarray(gaussian_filter(depth, 0.7), dtype=np.float32)
 
 
 def _shifted(step: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genesis3d.data.growth import arrival, averaged, depth_in, smooth_field, stretched
+from genesis3d.data.growth import FAR, arrival, averaged, depth_in, smooth_field, stretched
 from genesis3d.data.inserted_settings import Insertion
 from genesis3d.errors import DomainError, GeometryError
 from genesis3d.rng import Address
@@ -64,13 +64,13 @@ def inserted(scan: Volume, lungs: Volume, settings: Insertion, seed: int = 0) ->
     lung = _one_lung(lungs.data[0], address)
     box = _box(lung, scan.geometry.spacing)
     inside, spacing = lung[box], scan.geometry.spacing
-    depth = _depth(inside, spacing, settings, address, scan.name)
+    depth, covered = _depth(inside, spacing, settings, address, scan.name)
     within = scan.data[0][box].astype(np.float32)
-    change = _change(within, inside, depth, spacing, settings, address)
+    change = _change(within, inside, covered, depth, spacing, settings, address)
     changed, mask = scan.data.copy(), np.zeros(scan.data.shape, np.uint8)
     whole = scan.data.dtype.kind in "iu"
     changed[0][box] += np.rint(change).astype(scan.data.dtype) if whole else change
-    mask[0][box] = (depth >= 0) & inside
+    mask[0][box] = covered
     opacities = scan.with_data(mask, modality=None, unit=None, name=f"{scan.name} opacities", notes=())
     return scan.with_data(changed, name=f"{scan.name} with opacities"), opacities
 
@@ -103,17 +103,18 @@ def _box(lung: Mask, spacing: Vector) -> tuple[slice, slice, slice]:
     return bounds(lung, (margin[0], margin[1], margin[2]))
 
 
-def _depth(inside: Mask, spacing: Vector, settings: Insertion, address: Address, name: str) -> Array:
-    """Return depth in mm inside the regions (D, H, W), its 0 where the volume asked for is met to the voxel."""
-    shape = tuple(max(2, round(n * step / CELL)) for n, step in zip(inside.shape, spacing, strict=True))
+def _depth(inside: Mask, spacing: Vector, settings: Insertion, address: Address, name: str) -> tuple[Array, Mask]:
+    """Return depth in mm inside the regions (D, H, W), and the lung's deepest voxels: as many as were asked for."""
+    shape = tuple(max(1, round(n * step / max(CELL, step))) for n, step in zip(inside.shape, spacing, strict=True))
     cell = tuple(n * step / m for n, step, m in zip(inside.shape, spacing, shape, strict=True))
-    share = averaged(inside, shape)
     wanted = _voxels(inside, spacing, settings, name)
-    part = wanted / int(inside.sum())
-    depth = stretched(_grown(share >= 0.5, (cell[0], cell[1], cell[2]), part, settings, address, name), inside.shape)
-    level = np.partition(depth[inside], -wanted)[-wanted]
-    depth -= level
-    return depth
+    lung, part = averaged(inside, shape) >= 0.5, wanted / int(inside.sum())
+    depth = stretched(_grown(lung, (cell[0], cell[1], cell[2]), part, settings, address, name), inside.shape)
+    values = depth[inside]
+    chosen = np.argpartition(values, -wanted)[-wanted:]  # not all at or above a level: several may lie on it
+    covered = np.zeros(inside.shape, np.bool_)
+    covered[tuple(axis[chosen] for axis in np.nonzero(inside))] = True
+    return depth - values[chosen].min(), covered
 
 
 def _voxels(inside: Mask, spacing: Vector, settings: Insertion, name: str) -> int:
@@ -132,7 +133,7 @@ def _grown(lung: Mask, cell: Vector, part: float, settings: Insertion, address: 
     generator = (address / "regions").generator()
     cells = max(1.0, part * int(lung.sum()))
     height = _height(lung, cell, generator)
-    depth, free = np.full(lung.shape, -60.0, np.float32), lung.copy()
+    depth, free = np.full(lung.shape, -FAR, np.float32), lung.copy()
     for share in generator.dirichlet(np.full(settings.regions, 6.0)):
         if not free.any():
             raise DomainError(f"{name}: expected regions that fit one lung, got {settings.regions} that do not")
@@ -166,7 +167,9 @@ def _height(lung: Mask, cell: Vector, generator: np.random.Generator) -> Array:
     return np.asarray(((height - low) / max(high - low, 1e-3)).clip(0, 1), dtype=np.float32)
 
 
-def _change(hu: Array, inside: Mask, depth: Array, spacing: Vector, settings: Insertion, address: Address) -> Array:
+def _change(
+    hu: Array, inside: Mask, covered: Mask, depth: Array, spacing: Vector, settings: Insertion, address: Address
+) -> Array:
     """Return HU to be added (D, H, W): air is filled in proportion, so that vessels change the less the denser."""
     from scipy.ndimage import gaussian_filter
 
@@ -176,7 +179,7 @@ def _change(hu: Array, inside: Mask, depth: Array, spacing: Vector, settings: In
     uneven = (1 + settings.texture * (0.8 * fields[0] + 0.6 * fields[1])).clip(0.1, 2)
     air = np.maximum(TISSUE - plain, 0)
     change = (depth / settings.softness_mm + 0.5).clip(0, 1) * inside * uneven * air
-    mean = float(change[(depth >= 0) & inside].mean())
+    mean = float(change[covered].mean())
     return np.asarray(np.minimum(change * (settings.contrast / max(mean, 1e-6)), air), dtype=np.float32)
 
 

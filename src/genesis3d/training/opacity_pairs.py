@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,8 +118,9 @@ class OpacityMaker:
         """Return input (C, D, H, W), target (C + 2, D, H, W), where it lies, and what was done to it in words."""
         place = self.sampler.locate(address / "location")
         patch = as_scanned(self.sampler.cut(place), self.settings.scanner, (address / "scanner").generator())
-        scale = self.sampler.scans[place.case].scale
-        changed, weight, said = self._changed(patch, (scale.low, scale.high), address)
+        if (address / "alone").generator().random() < self.settings.lungs_alone:
+            patch = replace(patch, image=patch.image * patch.lungs)
+        changed, weight, said = self._changed(patch, self._window(place.case), address)
         there = _to_be_found(changed[0] - patch.image[0], weight, patch.lungs, self.settings.least_change)
         if said == "untouched" or not self._also_uneven(said, address):
             input = changed
@@ -127,6 +129,13 @@ class OpacityMaker:
             said = f"{said} + coarse noise" if said else "coarse noise"
         target = np.concatenate([patch.image, patch.lungs[None], there[None]])
         return input, target, self.sampler.location(place), said
+
+    def _window(self, case: int) -> Window:
+        """Return the HU that 0 and 1 stand for; a scan without HU is taken for a CT of the usual window."""
+        from genesis3d.transforms.opacities import WINDOW
+
+        scan = self.sampler.scans[case]
+        return (scan.scale.low, scan.scale.high) if scan.volume.unit == "HU" else WINDOW
 
     def _changed(self, patch: LungPatch, window: Window, address: Address) -> tuple[Array, Array, str]:
         """Return the image with what was put into it, its weight in [0, 1] (D, H, W), and its name."""

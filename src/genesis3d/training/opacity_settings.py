@@ -50,7 +50,9 @@ class OpacityPairs(Config):
     """Sub-volumes and what is put into them: nothing, coarse noise alone, a foreign patch, and else opacities."""
 
     lungs: str | None = Field(
-        None, description="folder of lung masks, files of the scans' names; None: lungs are found in each scan"
+        None,
+        description="folder of lung masks, files of the scans' names; None: lungs are found in each scan; body: the "
+        "whole patient in their place, for other organs",
     )
     sampling: LungSampling = Field(default=LungSampling(), description="which sub-volumes are drawn, on which grid")
     scanner: ScannerJitter = Field(default=ScannerJitter(), description="how scanners differ")
@@ -64,6 +66,7 @@ class OpacityPairs(Config):
         default=CoarseNoise(), description="the coarse noise; its voxels are the sub-volume's"
     )
     opacity: Opacity = Field(default=Opacity(), description="the opacities; their voxels are the sub-volume's")
+    lungs_alone: float = Field(0.0, ge=0, le=1, description="share in which all but the lungs is dark: cut-out lungs")
     least_change: float = Field(0.05, ge=0, le=1, description="least change in [0, 1] that is to be found as opacity")
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["WINDOW", "opacities", "render"]
 
 WINDOW = (-1000.0, 200.0)  # HU at 0 and 1 of the sub-volumes that opacity models see
-RIM = 4.0  # mm over which an opacity may fade towards the pleura
+RIM = 3.0  # mm over which an opacity may fade towards the pleura
 
 
 def opacities(
@@ -89,7 +89,7 @@ def _filled(one: dict[str, Any], fields: Fields) -> tuple[torch.Tensor, torch.Te
     rng, lungs, uneven = generator(int(one["key"])), fields.lungs, fields.texture(one)
     weight = diffuse(one, lungs, rng) if one["wide"] else blob(one, fields)
     if one["pattern"] == NODULAR:
-        return uneven.mul_(float(one["nodule_strength"])), nodules(one, weight, lungs, rng)
+        return uneven.mul_(float(one["nodule_strength"])), nodules(one, weight, fields, rng)
     if one["pattern"] == RETICULATION:
         return uneven.mul_(float(one["haze"])).add_(fields.net, alpha=float(one["septa"])), weight
     if one["bronchi"]:

@@ -69,7 +69,7 @@ class Opacity(Transform):
         (6.0, 12.0), title="septa apart (mm)", description="distance of the septa of a reticulation, in mm"
     )
     septum_mm: tuple[Length, Length] = Field(
-        (0.8, 2.0), title="septa thick (mm)", description="thickness of these septa, in mm"
+        (0.8, 1.8), title="septa thick (mm)", description="thickness of these septa, in mm"
     )
     nodule_mm: tuple[Length, Length] = Field(
         (3.0, 8.0), title="nodule radius (mm)", description="radius of a nodule, in mm"

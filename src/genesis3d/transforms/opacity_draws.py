@@ -42,7 +42,7 @@ def draw_opacities(settings: Opacity, address: Address) -> Params:
         "strength": np.where(dense, rng.uniform(*settings.dense, k), rng.uniform(*settings.faint, k)),
         "texture": np.where(dense, rng.uniform(0.05, 0.2, k), rng.uniform(0.2, 0.45, k)),
         "mix": rng.uniform(0, 2 * np.pi, k),
-        "soft_rim": rng.random() < 0.5, "noise": rng.uniform(5, 35), "within": rng.exponential(PLEURA),
+        "soft_rim": rng.random() < 0.35, "noise": rng.uniform(5, 35), "within": rng.exponential(PLEURA),
         "fine": rng.uniform(3, 8), "coarse": rng.uniform(12, 24), "lump": rng.uniform(8, 24),
         "field_key": rng.integers(0, 2**63),
     }  # fmt: skip
@@ -83,7 +83,7 @@ def _inner(settings: Opacity, rng: np.random.Generator, pattern: NDArray[np.int6
     drawn: dict[str, Any] = {
         "tissue": rng.uniform(*settings.tissue_hu, k),
         "period": rng.uniform(*settings.period_mm), "septum": rng.uniform(*settings.septum_mm),
-        "haze": rng.uniform(0.1, 0.4, k), "septa": rng.uniform(0.4, 1.0, k),
+        "haze": rng.uniform(0.1, 0.4, k), "septa": rng.uniform(0.3, 0.9, k),
         "core": np.where(rng.random(k) < 0.35, rng.uniform(0.2, 0.6, k), 0) * (pattern == GROUND_GLASS),
         "bronchi": (rng.random(k) < 0.5) & (pattern == CONSOLIDATION),
         "nodules": np.where(wide, MANY * number, number), "nodule_strength": rng.uniform(0.25, 1.0, k),

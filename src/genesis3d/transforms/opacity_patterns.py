@@ -19,6 +19,7 @@ __all__ = ["Fields"]
 
 JITTER = 0.7  # of a cell: how far from its middle the seed of a lobule may lie
 BRONCHUS = (1.0, 2.0)  # mm: radius of an open bronchus
+TALL = (2.5, 1.0, 1.0)  # cells along (D, H, W): most septa cross the slices
 BEND = 0.15  # of a cell: how far a smooth field moves the walls
 BRONCHI = 18.0  # mm: about their distance
 
@@ -74,17 +75,17 @@ class Fields:
         faint as its share of it.  Along thick slices the cells are as long as two of them.
         """
         lungs, period, septum = self.lungs, float(self.params["period"]), float(self.params["septum"])
-        size = np.maximum(period, 2 * np.array(lungs.spacing))
+        size = np.maximum(period * np.array(TALL), 2 * np.array(lungs.spacing))
         counts = [int(n * mm / s) + 6 for n, mm, s in zip(lungs.shape, lungs.spacing, size, strict=True)]
         seeds = self._rng("net").uniform(-JITTER / 2, JITTER / 2, (3, *counts)).astype(np.float32)
         bent = (self.uneven[1], self.uneven[0], self.uneven[1])
         places = [b * BEND + (axis / float(s) + 2) for b, axis, s in zip(bent, lungs.axes, size, strict=True)]
         cell = float(size[1:].mean())
-        near, second = _two_nearest(places, torch_from(seeds, lungs), size / cell)
-        width = max(septum, 1.3 * lungs.spacing[1])
-        away = (second - near).mul_(cell)
-        thick = (bent[1] * 0.35).add_(0.65).clamp_(0.1, 1)  # not every septum alike
-        return away.div_(-width).add_(1.2).clamp_(0, 1).mul_(min(1.0, septum / width)).mul_(thick)
+        away = _from_walls(places, torch_from(seeds, lungs), size / cell).mul_(cell)
+        width = max(septum, lungs.spacing[1])
+        thick = (bent[1] * 0.4).add_(0.6).clamp_(0, 1)  # not every septum alike
+        wall = away.sub_(width / 2).div_(-max(0.5, 0.8 * lungs.spacing[1])).add_(0.5).clamp_(0, 1)
+        return wall.mul_(min(1.0, septum / width)).mul_(thick)
 
     def texture(self, one: dict[str, Any]) -> torch.Tensor:
         """Return the uneven density of an opacity, 1 on average and never below 0.2."""
@@ -94,10 +95,8 @@ class Fields:
         return mixed.add_(1).clamp_(min=0.2)
 
 
-def _two_nearest(
-    places: list[torch.Tensor], seeds: torch.Tensor, stretch: NDArray[np.float64]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the distances, in cells, to the nearest and the second nearest of the seeds around each place."""
+def _from_walls(places: list[torch.Tensor], seeds: torch.Tensor, stretch: NDArray[np.float64]) -> torch.Tensor:
+    """Return about the distance, in cells, of each place from where the two nearest of the seeds are equally near."""
     import torch
 
     counts = seeds.shape[1:]
@@ -115,4 +114,4 @@ def _two_nearest(
             square.add_(seed.sub_(rest[axis]).mul_(float(stretch[axis])).square_())
         next_near = torch.minimum(next_near, torch.maximum(near, square))
         near = torch.minimum(near, square)
-    return near.sqrt_(), next_near.sqrt_()
+    return next_near.sqrt_().sub_(near.sqrt_()).mul_(0.5)

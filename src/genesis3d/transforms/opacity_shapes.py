@@ -18,6 +18,7 @@ __all__ = ["blob", "diffuse", "nodules"]
 SLOPE = 24.0  # mm over which a lung-wide opacity falls off from the pleura, or along its direction
 SOFT = (0.15, 0.6)  # half-width of a lung-wide opacity's border, in standard deviations of what decides on it
 SAMPLES = 2048  # voxels of the lung that decide how much of it a lung-wide opacity covers
+OUTSIDE = -99.0  # mm
 RIM_MM = 1.5  # edge of a nodule
 
 
@@ -71,11 +72,11 @@ def diffuse(one: dict[str, Any], lungs: Lungs, rng: np.random.Generator) -> torc
     return ((score - limit) / (2 * soft) + 0.5).clamp_(0, 1) * there
 
 
-def nodules(one: dict[str, Any], where: torch.Tensor, lungs: Lungs, rng: np.random.Generator) -> torch.Tensor:
+def nodules(one: dict[str, Any], where: torch.Tensor, fields: Fields, rng: np.random.Generator) -> torch.Tensor:
     """Return the weight in [0, 1] of ``one["nodules"]`` nodules, whose middles lie ``where`` that exceeds one half."""
     import torch
 
-    n, device = int(one["nodules"]), where.device
+    lungs, n, device = fields.lungs, int(one["nodules"]), where.device
     ranked = ranks((where > 0.5) & (lungs.mask > 0))
     voxel, there = places(ranked, rng.random(n), lungs.shape)
     low, high = one["nodule_radius"]
@@ -90,12 +91,12 @@ def nodules(one: dict[str, Any], where: torch.Tensor, lungs: Lungs, rng: np.rand
         index.append((voxel[:, axis, None] + steps).reshape(shape))
         squares.append((steps * mm / torch_from(stretch[:, axis, None], lungs)).square().reshape(shape))
     distance = (squares[0] + squares[1] + squares[2]).sqrt_()
-    weight = ((torch_from(radius, lungs)[:, None, None, None] - distance) / max(RIM_MM, lungs.spacing[1]) + 0.5).clamp_(
-        0, 1
-    )
+    deep = torch_from(radius, lungs)[:, None, None, None] - distance
     for place, extent in zip(index, lungs.shape, strict=True):
-        weight = weight * ((place >= 0) & (place < extent))
+        deep = deep.where((place >= 0) & (place < extent), OUTSIDE)
     d, h, w = (place.clamp(0, extent - 1) for place, extent in zip(index, lungs.shape, strict=True))
     flat = ((d * lungs.shape[1] + h) * lungs.shape[2] + w).flatten()
-    out = torch.zeros(where.numel(), device=device)
-    return out.scatter_reduce(0, flat, weight.flatten(), "amax").reshape(where.shape) * there
+    inside = torch.full((where.numel(),), OUTSIDE, device=device).scatter_reduce(0, flat, deep.flatten(), "amax")
+    ragged = fields.uneven[0] * float(one["nodule_radius"][0] * 0.2)
+    weight = ragged.add_(inside.reshape(where.shape)).div_(max(RIM_MM, lungs.spacing[1])).add_(0.5)
+    return weight.clamp_(0, 1) * there

@@ -7,7 +7,7 @@ measured.  Only places that both scans show are compared.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -147,6 +147,7 @@ def _laid_over(first: Mapped, second: Mapped, registration: Registration) -> tup
         "seen": moved(everywhere, matrix, grid, 0.0, labels=True),
     }
     back = np.linalg.inv(np.asarray(matrix))
+    laid = {name: replace(volume, orientation=first.scan.orientation) for name, volume in laid.items()}
     return laid, moved(ours, back, second.scan.geometry, 0.0, labels=True)
 
 

@@ -32,4 +32,6 @@ class DatesConfig(DatesSettings):
 
     first: str = Field(description="folder of the earlier map")
     second: str = Field(description="folder of the later map")
+    first_scan: str | None = Field(None, description="scan of the first map; empty: restored plus difference there")
+    second_scan: str | None = Field(None, description="scan of the second map; empty: restored plus difference there")
     out_dir: str = Field(description="folder for the results, made if need be")

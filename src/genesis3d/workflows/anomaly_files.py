@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genesis3d.errors import ScanError
-from genesis3d.events import Event, Saved
+from genesis3d.errors import GenesisError, ScanError
+from genesis3d.events import Event, Saved, Warned
 from genesis3d.files import write_atomic
 from genesis3d.io import write_volume
 from genesis3d.networks.card import library_versions
@@ -61,7 +61,7 @@ def write_map(result: AnomalyMap, out_dir: str | Path) -> Iterator[Event]:
     (folder / REPORT).unlink(missing_ok=True)
     for name, volume in _volumes(result).items():
         yield Saved(path=str(write_volume(_stored(volume), folder / name)), what=name)
-    yield from (Saved(path=str(path), what=path.name) for path in write_segmentations(result, folder))
+    yield from _segmentations(result, folder)
     files = {"regions.csv": table_text(result).encode()} | report_files(result)
     files[REPORT] = (json.dumps(report(result), indent=2) + "\n").encode()
     for name, content in files.items():
@@ -69,12 +69,13 @@ def write_map(result: AnomalyMap, out_dir: str | Path) -> Iterator[Event]:
         yield Saved(path=str(folder / name), what=name)
 
 
-def _texts(result: AnomalyMap) -> Iterator[tuple[str, str]]:
-    from genesis3d.workflows.anomaly_report import report_html
-
-    yield "regions.csv", table_text(result)
-    yield "report.html", report_html(result)
-    yield REPORT, json.dumps(report(result), indent=2) + "\n"
+def _segmentations(result: AnomalyMap, folder: Path) -> Iterator[Event]:
+    """Write what DICOM Segmentations there can be; a series whose headers do not allow for them costs no map."""
+    try:
+        for path in write_segmentations(result, folder):
+            yield Saved(path=str(path), what=path.name)
+    except GenesisError as error:
+        yield Warned(message=f"the masks are not written as DICOM SEG, only as NIfTI: {error}")
 
 
 def _volumes(result: AnomalyMap) -> dict[str, Volume]:

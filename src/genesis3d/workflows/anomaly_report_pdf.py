@@ -6,7 +6,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 from functools import singledispatchmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genesis3d.workflows.anomaly_report_page import NOTICE, Facts, Item, Page, Picture, Points, Table
 
@@ -90,14 +90,14 @@ class _Sheets:
         self.text(text, HEAD, weight="bold")
         self.gap(0.04)
 
-    def text(self, text: str, size: float = TEXT, indent: float = 0.0, **style: str) -> None:
+    def text(self, text: str, size: float = TEXT, indent: float = 0.0, **style: Any) -> None:
         """Put ``text``, broken into lines."""
         for line in _lines(text, size, WIDTH - 2 * SIDE - indent):
             self.need(_line(size))
             self._write(SIDE + indent, line, size, **style)
             self._y -= _line(size)
 
-    def _write(self, x: float, text: str, size: float, **style: str) -> None:
+    def _write(self, x: float, text: str, size: float, **style: Any) -> None:
         y = (self._y - 0.2 * size / 72) / HEIGHT
         self.figures[-1].text(x / WIDTH, y, text, fontsize=size, va="top", parse_math=False, **style)
 
@@ -174,7 +174,7 @@ class _Sheets:
             self.gap(0.03)
             self.text(item.note, SMALL, color=GREY)
 
-    def _row(self, cells: Sequence[str], edges: Sequence[float], size: float, **style: str) -> None:
+    def _row(self, cells: Sequence[str], edges: Sequence[float], size: float, **style: Any) -> None:
         self.need(_line(size))
         for column, cell in enumerate(cells):
             # the first column from its left edge, numbers from their right one

@@ -31,10 +31,11 @@ SIDES = (("R", "L", "A", "P"), ("R", "L", "S", "I"), ("A", "P", "S", "I"))
 
 @dataclass(frozen=True)
 class Cut:
-    """A slice: ``index`` along ``axis`` of (D, H, W)."""
+    """A slice: ``index`` along ``axis`` of (D, H, W); ``label`` stands in its corner, None: the index."""
 
     axis: int
     index: int
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _plane(volume: NDArray[Any], cut: Cut, frame: Frame) -> NDArray[Any]:
     """Return a slice as it is looked at: head up, the patient's left at the right."""
     box: list[Any] = list(frame.box)
     box[cut.axis] = cut.index
-    plane = volume[tuple(box)]
+    plane: NDArray[Any] = volume[tuple(box)]
     return plane if cut.axis == 0 else plane[::-1]
 
 
@@ -203,7 +204,8 @@ def _sides(axes: Axes, cut: Cut) -> None:
 def _ruler(axes: Axes, cut: Cut, frame: Frame) -> None:
     """Put the number of the slice, and a line of 5 cm, into a lower corner each."""
     tall, wide = _size_mm(cut, frame)
-    axes.text(0.02, 0.02, str(cut.index), fontsize=SMALL, transform=axes.transAxes, **_readable())
+    label = str(cut.index) if cut.label is None else cut.label
+    axes.text(0.02, 0.02, label, fontsize=SMALL, transform=axes.transAxes, **_readable())
     if wide > 2 * RULER:
         axes.plot([0.98 * wide - RULER, 0.98 * wide], [0.97 * tall] * 2, linewidth=1.5, **_readable())
 

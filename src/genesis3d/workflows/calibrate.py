@@ -37,6 +37,7 @@ class _Work:
     fittings: dict[str, Fitting]
     recipes: list[Recipe]
     used: list[str] = field(default_factory=list)
+    done: int = 0
     said: set[str] = field(default_factory=set)
 
     def told(self, sentences: Iterable[str]) -> Iterator[Event]:
@@ -55,7 +56,8 @@ class _Work:
 def calibrate(config: CalibrateConfig, control: Control = keep_running) -> Iterator[Event]:
     """Calibrate ``config.recipes`` on healthy scans and write a copy of the model; nothing is written when stopped.
 
-    A step is a scan; the metrics of its event tell which share of its lung the recipe flags at its usual threshold.
+    A step is a scan; the metrics of its event tell which share of its lung the recipe flags at its usual threshold, and
+    ``window`` of ``windows`` how far the scan in work is at one thickness.
     A scan that cannot be used is named in a warning and left out.
 
     Raises
@@ -78,7 +80,8 @@ def calibrate(config: CalibrateConfig, control: Control = keep_running) -> Itera
         if shares is None:
             yield Finished(cancelled=True)
             return
-        yield Stepped(step=index + 1, total=len(work.cases), metrics=shares)
+        work.done = index + 1
+        yield Stepped(step=work.done, total=len(work.cases), metrics=shares)
     if not work.used:
         raise DomainError("expected at least one healthy scan to calibrate on, none of those given can be used")
     found = {name: fitting.done() for name, fitting in work.fittings.items()}
@@ -156,7 +159,7 @@ def _measured(
 def _scored(
     work: _Work, case: Case, scoring: Generator[Event, None, Scored | None]
 ) -> Generator[Event, None, Scored | None]:
-    """Run a recipe; of what it says only warnings pass, each once."""
+    """Run a recipe; of what it says warnings pass, each once, and how far it is."""
     while True:
         try:
             event = next(scoring)
@@ -164,6 +167,9 @@ def _scored(
             return end.value  # type: ignore[no-any-return]  # what a recipe returns
         if isinstance(event, Warned):
             yield from work.told([f"{case.name}: {event.message}"])
+        if isinstance(event, Stepped):
+            windows = {"window": float(event.step), "windows": float(event.total or 0)}
+            yield Stepped(step=work.done, total=len(work.cases), metrics=windows)
 
 
 def _too_dense(config: CalibrateConfig, case: Case, dense: float) -> list[str]:

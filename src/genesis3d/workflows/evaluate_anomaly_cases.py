@@ -46,8 +46,8 @@ class AnomalyCase:
 
     def truth(self, scan: Volume) -> Truth:
         """Read the masks; raises ScanError, or GeometryError for another grid than that of ``scan``."""
-        return Truth(*(None if path is None else _mask(path, scan) for path in (self.lesions, self.lungs)),
-                     excluded=None if self.excluded is None else _mask(self.excluded, scan))  # fmt: skip
+        masks = {what: getattr(self, what) for what in MASKS}
+        return Truth(**{what: _mask(path, scan) for what, path in masks.items() if path is not None})
 
 
 def anomaly_cases(config: EvaluateAnomalyConfig) -> tuple[list[AnomalyCase], list[str]]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LungCases", "opacity_pairs", "opacity_windows", "with_lungs"]
 
+BODY = "body"
 NO_SLAB = "too little lung to hold a slab of it out: the validation figures are of what the network is trained on"
 
 
@@ -57,16 +58,17 @@ def with_lungs(config: PretrainConfig, loaded: LoadedCases, control: Control) ->
 
 
 def _finder(config: PretrainConfig, said: list[str]) -> Callable[[Case, Volume], Mask]:
-    from genesis3d.io.itk_filters.lungs import lung_mask
+    from genesis3d.workflows.lungs import find_lungs
 
-    folder = settings_of(config).lungs
+    given = settings_of(config).lungs
 
     def find(case: Case, volume: Volume) -> Mask:
-        if folder is not None:
-            return given_mask(folder, case, volume)
-        found = lung_mask(volume)
+        if given not in (None, BODY):
+            return given_mask(given, case, volume)
+        # By rules alone: healthy lungs hold air, and a run must not hang on which network is installed.
+        found = find_lungs(volume, "classical" if given is None else "body")
         said.extend(f"{case.name}: {sentence}" for sentence in found.warnings)
-        return (found.mask.data[0] > 0).astype(np.uint8)
+        return np.asarray(found.mask.data[0] > 0, dtype=np.uint8)
 
     return find
 

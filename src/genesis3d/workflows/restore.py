@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -17,7 +18,12 @@ from genesis3d.anomaly.restoring import (
     run_windows,
 )
 from genesis3d.errors import ScanError
-from genesis3d.events import Control, Event, Finished, Saved, Warned, keep_running
+from genesis3d.events import Control, Event, Finished, Saved, Started, Warned, keep_running
+
+if TYPE_CHECKING:
+    from genesis3d.anomaly.looking import Seen
+    from genesis3d.networks.model_file import LoadedModel
+    from genesis3d.volume import Volume
 
 __all__ = ["Ready", "RestoreConfig", "RestoreSettings", "Restored", "check_model", "prepare", "restore", "run_windows"]
 
@@ -45,10 +51,8 @@ def restore(config: RestoreConfig, control: Control = keep_running) -> Iterator[
     _check_out(config.out)
     model = read_model(config.model)
     volume = read_volume(config.scan, series=config.series)
-    ready = prepare(volume, model, config)
-    yield ready.started("restore")
-    yield from (Warned(message=text) for text in (*volume.notes, *ready.warnings))
-    result = yield from run_windows(ready, control)
+    on_grid = model.card.working_spacing is not None
+    result = yield from (_on_working_grid if on_grid else _on_own_grid)(volume, model, config, control)
     if result is None:
         yield Finished(cancelled=True)
         return
@@ -56,6 +60,39 @@ def restore(config: RestoreConfig, control: Control = keep_running) -> Iterator[
     inside = np.abs(result.difference.data)
     figures = {"mean_absolute_difference": float(inside.mean(dtype=np.float64)), "unit": volume.unit or ""}
     yield Finished(result=figures)
+
+
+def _on_own_grid(
+    volume: Volume, model: LoadedModel, config: RestoreConfig, control: Control
+) -> Generator[Event, None, Restored | None]:
+    ready = prepare(volume, model, config)
+    yield ready.started("restore")
+    yield from (Warned(message=text) for text in (*volume.notes, *ready.warnings))
+    return (yield from run_windows(ready, control))
+
+
+def _on_working_grid(
+    volume: Volume, model: LoadedModel, config: RestoreConfig, control: Control
+) -> Generator[Event, None, Restored | None]:
+    """Restore on the grid that the model was trained on: what it takes away comes back to the scan's own."""
+    from genesis3d.anomaly.base import Scene
+    from genesis3d.anomaly.looking import look
+
+    scan = volume.canonical()
+    check_model(scan, model.card)
+    everywhere = scan.with_data(np.ones((1, *scan.geometry.shape), np.uint8), modality=None, unit=None)
+    seen = yield from _as_restoring(look(Scene(scan, everywhere, model, config), control))
+    return None if seen is None else Restored(seen.restored, seen.volume(seen.difference, "difference"))
+
+
+def _as_restoring(work: Generator[Event, None, Seen | None]) -> Generator[Event, None, Seen | None]:
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as end:
+            found: Seen | None = end.value
+            return found
+        yield event.model_copy(update={"what": "restore"}) if isinstance(event, Started) else event
 
 
 def _check_out(out: str) -> None:

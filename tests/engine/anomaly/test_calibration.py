@@ -133,6 +133,12 @@ def test_healthy_scans_count_at_the_thickness_closest_to_the_scan() -> None:
     found = fitting.done()
     assert found.scans == 1
     assert found.thickness_mm == (2, 6)
+    thick, thin = (_uniform(50, (mm, 2.0, 2.0))[0] for mm in (5.0, 2.5))
+    assert found.flag_rate(10, thick) == pytest.approx(0.5, abs=0.01)
+    assert found.flag_rate(10, thin) == pytest.approx(0.9, abs=0.01)
+    assert found.flag_rate(10) == pytest.approx(0.7, abs=0.02)
+    assert found.threshold(0.25, thin) == pytest.approx(75, abs=2)
+    assert found.flag_rate(found.threshold(0.01, thick), thick) == pytest.approx(0.01)
     assert found.scan_p(*_uniform(50, (5.0, 2.0, 2.0)), 30.0) == pytest.approx(1 / 2)
     assert found.scan_p(*_uniform(50, (2.5, 2.0, 2.0)), 30.0) == 1
     assert found.bins.thickness == (4.0,)

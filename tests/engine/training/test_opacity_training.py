@@ -14,6 +14,8 @@ from genesis3d.data.cases import Case, case_of
 from genesis3d.data.phantoms import thorax
 from genesis3d.events import Event, Failed, Finished, Started, Stepped, Validated, Warned
 from genesis3d.inference.predictor import Predictor
+from genesis3d.io.itk_filters.lungs import lung_mask
+from genesis3d.io.read import read_volume
 from genesis3d.io.write import write_volume
 from genesis3d.networks.model_file import read_card, read_model
 from genesis3d.training import statistics
@@ -24,6 +26,7 @@ from genesis3d.training.rundir import RunDir
 from genesis3d.volume import Volume
 from genesis3d.workflows.pretrain import PRETRAIN_PRESETS, PretrainConfig, pretrain
 from genesis3d.workflows.pretrain_setup import read_cases, training_pairs
+from genesis3d.workflows.restore import RestoreConfig, restore
 
 TINY: dict[str, Any] = {
     "network": {"name": "unet3d", "width": 4, "decoder": "nearest", "flat": 1, "out_channels": 2},
@@ -54,6 +57,20 @@ def scans() -> list[Case]:
     return [case_of(replace(thorax((48, 72, 72), seed=seed), name=f"chest-{seed}")) for seed in (0, 1)]
 
 
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory: pytest.TempPathFactory, scans: list[Case]) -> Path:
+    """The lungs of both scans as files, found once."""
+    folder = tmp_path_factory.mktemp("masks")
+    for case in scans:
+        write_volume(lung_mask(case.load()).mask, folder / f"{case.name}.nii.gz", labels=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def given(masks: Path) -> dict[str, Any]:
+    return TINY["opacity"] | {"lungs": str(masks)}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _save_after_every_step() -> Any:
     with pytest.MonkeyPatch.context() as patch:
@@ -63,15 +80,17 @@ def _save_after_every_step() -> Any:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, scans: list[Case]) -> tuple[RunDir, list[Event]]:
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, scans: list[Case], given: dict[str, Any]
+) -> tuple[RunDir, list[Event]]:
     """A run of six steps that was never stopped."""
     run = RunDir(tmp_path_factory.mktemp("opacity") / "run")
-    return run, list(pretrain(config_of(), run.path, cases=scans))
+    return run, list(pretrain(config_of(opacity=given), run.path, cases=scans))
 
 
 @pytest.fixture(scope="module")
-def maker(scans: list[Case]) -> OpacityMaker:
-    config = config_of(batch=8)
+def maker(scans: list[Case], given: dict[str, Any]) -> OpacityMaker:
+    config = config_of(batch=8, opacity=given)
     loaded = read_cases(config, scans, lambda: "run")
     assert loaded is not None
     made, _ = training_pairs(config, loaded)
@@ -103,7 +122,7 @@ def test_a_run_measures_what_it_is_for_and_makes_a_model_of_two_heads(whole: tup
 
 
 def test_a_stopped_run_lands_and_resumes_to_the_same_weights(
-    whole: tuple[RunDir, list[Event]], tmp_path: Path, scans: list[Case]
+    whole: tuple[RunDir, list[Event]], tmp_path: Path, scans: list[Case], given: dict[str, Any]
 ) -> None:
     path, asked = tmp_path / "run", [0]
 
@@ -111,7 +130,7 @@ def test_a_stopped_run_lands_and_resumes_to_the_same_weights(
         asked[0] += 1
         return "run" if asked[0] <= 8 else "stop"  # two scans read, lungs in two looked for, four steps
 
-    stopped = list(pretrain(config_of(), path, cases=scans, control=control))[-1]
+    stopped = list(pretrain(config_of(opacity=given), path, cases=scans, control=control))[-1]
     assert isinstance(stopped, Finished)
     assert stopped.cancelled
     assert 0 < stopped.result["step"] < 6
@@ -203,6 +222,32 @@ def test_the_network_learns_one_batch(maker: OpacityMaker) -> None:
         losses.append(float(result["loss"].detach()))
     assert losses[-1] < 0.5 * losses[0]
     assert float(result["dice"]) > 0.6
+
+
+def test_its_model_restores_a_scan_on_the_scans_own_grid(
+    whole: tuple[RunDir, list[Event]], tmp_path: Path, scans: list[Case]
+) -> None:
+    volume = scans[0].load().crop((16, 24, 8), (16, 20, 26))
+    source = write_volume(volume, tmp_path / "scan.nii.gz")
+    config = {"scan": str(source), "model": str(whole[0].path), "out": str(tmp_path / "out.nii.gz"), "precision": "32"}
+    events = list(restore(RestoreConfig.parse(config | {"window": (16, 64, 64), "overlap": 0.0})))
+    assert isinstance(events[0], Started)
+    assert events[0].what == "restore"
+    restored = read_volume(tmp_path / "out.nii.gz").canonical()
+    assert restored.geometry.matches(volume.geometry)
+    assert float(restored.data.min()) >= -1200
+    assert float(np.abs(restored.data - np.clip(volume.data, -1000, 200)).mean()) < 100
+
+
+def test_other_organs_are_a_matter_of_settings(scans: list[Case]) -> None:
+    volume = scans[0].load()
+    brain = case_of(volume.with_data(np.maximum(volume.data, -100) + 100, unit=None, modality="MR", name="head"))
+    config = config_of(opacity=TINY["opacity"] | {"lungs": "body"}, intensity="percentile")
+    loaded = read_cases(config, [brain], lambda: "run")
+    assert loaded is not None
+    pairs = training_pairs(config, loaded)[0].pairs(0)
+    assert float(pairs.target[:, 1].mean()) > 0.3
+    assert 0 <= float(pairs.input.min()) <= float(pairs.input.max()) <= 1
 
 
 def test_a_network_of_one_head_is_refused(tmp_path: Path, scans: list[Case]) -> None:
