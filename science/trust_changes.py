@@ -38,7 +38,7 @@ def as_it_is(scan: Volume, lungs: Volume) -> Changed:
 
 def motion(scan: Volume, lungs: Volume) -> Changed:
     """Return the mean of the scan and itself moved: double contours, as of a breath or a heart beat."""
-    from genesis3d.io.itk_filters.registration import moved
+    from genesis3d.io.itk_filters.moving import moved
 
     matrix = np.eye(4)
     matrix[:3, 3] = SHIFT
