@@ -71,7 +71,7 @@ def test_figures_files_and_resuming(folder: Path, tmp_path: Path, monkeypatch: p
         (case, method) for case in ("ill-1", "ill-2", "well-1") for method in ("hu", "hu 2")
     ]
     ill, well = [row for row in rows if row["group"] == "lesions"], rows[-2:]
-    assert all(row["auroc"] > 0.9 and row["sensitivity"] > 0.9 and row["region_recall"] == 1 for row in ill)
+    assert all(row["auroc"] > 0.9 and row["sensitivity"] > 0.8 and row["region_recall"] == 1 for row in ill)
     assert all(row["auroc_body"] > 0.9 for row in ill)
     assert all(row["dice"] is None and row["flagged_percent"] < ill[0]["flagged_percent"] for row in well)
     names = {Path(event.path).name for event in of_kind(events, "saved")}
