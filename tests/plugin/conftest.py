@@ -248,3 +248,45 @@ def opacity_model(tmp_path: Path) -> Path:
     path = tmp_path / "dense.safetensors"
     write_model(path, module, card)
     return path
+
+
+@pytest.fixture
+def finish(qtbot: Any) -> Callable[[Any], None]:
+    """Wait until nothing goes on in an Anomaly dock."""
+
+    def finished(dock: Any) -> None:
+        def done() -> bool:
+            panel = dock.panel
+            waiting = panel._settle.isActive() or panel._edit.isActive()
+            return not (dock.running or waiting or panel.busy or panel.figures.busy or dock.keeping.compare.busy)
+
+        qtbot.waitUntil(done, timeout=120_000)
+
+    return finished
+
+
+@pytest.fixture
+def run_map(finish: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Press the primary button of an Anomaly dock, and wait; nothing may go wrong."""
+
+    def ran(dock: Any) -> None:
+        dock.primary.click()
+        finish(dock)
+        assert dock.status.error.text() == ""
+
+    return ran
+
+
+@pytest.fixture
+def anomaly_dock(viewer: Any, chest: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An Anomaly dock in a viewer with a chest of two opacities; nothing ships, so the recipe is that of the HU."""
+    from genesis3d.networks import library
+    from napari_genesis.layers import add_volume
+    from napari_genesis.widgets.anomaly.dock import AnomalyDock
+
+    monkeypatch.setattr(library, "SHIPPED", tmp_path / "shipped")
+    add_volume(viewer, chest(both=True))
+    made = AnomalyDock(viewer)
+    viewer.window.add_dock_widget(made, name="Anomaly map")
+    made.lungs_picker.set_way("classical")
+    return made

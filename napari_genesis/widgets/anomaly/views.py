@@ -168,10 +168,11 @@ class LinkedViews(QWidget):
 
     def _fill(self) -> None:
         """Lay the layers anew: pairs of a volume and the outlines of the regions."""
+        kept = self._kept
         self._filling = True  # the viewer's slice counts, not that of new layers
         self.model.layers.clear()
-        kept = self._kept
         if kept is None:
+            self._filling = False
             return
         shown = [role for role in ("scan", "restored") if _volume(kept, role) is not None]
         for role in (*shown, self.third.currentData() or "score"):
