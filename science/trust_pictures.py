@@ -79,8 +79,16 @@ def main() -> None:
         print(f"{name}: {flagged(after):.2f} % of the lungs flagged", flush=True)
         given.out.mkdir(parents=True, exist_ok=True)
         write_atomic(given.out / f"trust-{name}.png", picture(first, after, what))
-    about = {"scan": scan.name, "model": given.model, "recipe": after.recipe.name, "shares": shares}
-    write_atomic(given.results, (json.dumps(about, indent=1) + "\n").encode())
+    about = {"scan": scan.name, "model": given.model, "recipe": after.recipe.name}
+    values = about | {"shares": _earlier(given.results, about) | shares}
+    write_atomic(given.results, (json.dumps(values, indent=1) + "\n").encode())
+
+
+def _earlier(path: Path, about: dict[str, str]) -> dict[str, Any]:
+    """Return the shares of pictures that the same model and recipe made of the same scan before."""
+    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    same = all(values.get(name) == value for name, value in about.items())
+    return dict(values["shares"]) if same else {}
 
 
 def misled(

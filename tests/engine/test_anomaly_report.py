@@ -171,7 +171,7 @@ def test_many_regions_are_cut_with_a_word(plain: None) -> None:
 def test_a_pdf_turns_pages_and_keeps_the_notice_on_each() -> None:
     table = Table(("a", "b"), tuple((str(n), str(n)) for n in range(150)), "a note")
     content = io.BytesIO()
-    imsave(content, np.zeros((40, 30, 3)), format="png")
+    imsave(content, np.zeros((1480, 1110, 3)), format="png")
     picture = Picture(content.getvalue(), "a picture as high as the page")
     points = Points(tuple("word " * 60 for _ in range(12)), warning=True)
     page = Page("T", "about", (Section("one", (points, table)), Section("two", (picture, Facts((("a", "b"),))))))
