@@ -211,7 +211,8 @@ def test_shares_decide_what_is_put_in_and_only_lung_is_changed(maker: OpacityMak
 def test_the_network_learns_one_batch(maker: OpacityMaker) -> None:
     config = config_of()
     task = config.task.build(config.network, 0)
-    pairs = maker.pairs(0)
+    ill = OpacityPairs.parse(maker.settings.to_dict() | {"untouched": 0.0, "uneven": 0.0, "foreign": 0.0})
+    pairs = OpacityMaker(maker.sampler, ill, 0, 4).pairs(0)
     optimiser = torch.optim.AdamW(task.parameters(), lr=5e-3)
     losses = []
     for _ in range(60):
