@@ -18,7 +18,8 @@ from benchmarks.common import RESULTS
 HERE = Path(__file__).parent
 TABLE = HERE.parent / "docs" / "benchmarks.md"
 NAMES = ["start", "transforms", "dicom_open", "preview_latency", "window_while_training", "train_to_prediction",
-         "anomaly_memory", "segment_memory", "store_reads", "train_step", "two_processes", "gpu"]  # fmt: skip
+         "anomaly_memory", "anomaly_speed", "segment_memory", "store_reads", "train_step", "two_processes",
+         "gpu"]  # fmt: skip
 # many minutes long: run when named
 SLOW = ["segment_speed", "store_memory", "ten_minutes"]
 

@@ -64,7 +64,7 @@ def picture(scan: Volume, at: tuple[int, int, int], seed: int, out: Path) -> Non
             )  # fmt: skip
             tried = [drawn(hu, settings, seed * 100 + k) for k in range(1 if wide else DRAWS)]
             _show(axes[row, column], max(tried, key=lambda each: each[1])[0], wide + text)
-    figure.tight_layout(pad=0.5)
+    figure.tight_layout(pad=0.5, h_pad=1.2)
     figure.savefig(out)
 
 

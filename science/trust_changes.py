@@ -23,7 +23,7 @@ Changed = tuple[Volume, Volume]
 Change = Callable[[Volume, Volume], Changed]
 
 SHIFT = (6.0, 4.0, 2.0)  # mm along S, P, L between the two halves of a breath
-SETTLED = 320.0  # HU at the very back of the lungs
+SETTLED = 420.0  # HU at the very back of the lungs
 SCARS = 450.0  # HU of a septum that is fully scarred
 RIM = 18.0  # mm under the pleura where scars lie
 FILLED = 40.0  # HU of a lobe without air
@@ -38,7 +38,7 @@ def as_it_is(scan: Volume, lungs: Volume) -> Changed:
 
 def motion(scan: Volume, lungs: Volume) -> Changed:
     """Return the mean of the scan and itself moved: double contours, as of a breath or a heart beat."""
-    from genesis3d.io.itk_filters.registration import moved
+    from genesis3d.io.itk_filters.moving import moved
 
     matrix = np.eye(4)
     matrix[:3, 3] = SHIFT

@@ -79,8 +79,16 @@ def main() -> None:
         print(f"{name}: {flagged(after):.2f} % of the lungs flagged", flush=True)
         given.out.mkdir(parents=True, exist_ok=True)
         write_atomic(given.out / f"trust-{name}.png", picture(first, after, what))
-    about = {"scan": scan.name, "model": given.model, "recipe": after.recipe.name, "shares": shares}
-    write_atomic(given.results, (json.dumps(about, indent=1) + "\n").encode())
+    about = {"scan": scan.name, "model": given.model, "recipe": after.recipe.name}
+    values = about | {"shares": _earlier(given.results, about) | shares}
+    write_atomic(given.results, (json.dumps(values, indent=1) + "\n").encode())
+
+
+def _earlier(path: Path, about: dict[str, str]) -> dict[str, Any]:
+    """Return the shares of pictures that the same model and recipe made of the same scan before."""
+    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    same = all(values.get(name) == value for name, value in about.items())
+    return dict(values["shares"]) if same else {}
 
 
 def misled(
@@ -114,8 +122,8 @@ def flagged(result: AnomalyMap) -> float:
 
 
 def picture(first: AnomalyMap, after: AnomalyMap, what: str) -> bytes:
-    """Return a .png: the slice where most is flagged, as the scan is and changed."""
-    most = int((after.labels.data[0] > 0).sum(axis=(1, 2)).argmax())
+    """Return a .png: the slice where most has changed, as the scan is and changed."""
+    most = _most(first, after)
     place = after.scan.geometry.to_world((most, 0.0, 0.0))
     same = int(np.clip(round(float(first.scan.geometry.to_index(place)[0])), 0, first.scan.geometry.shape[0] - 1))
     panels = [_panel("as it is", first, same, score=False), _panel("its score", first, same, score=True)]
@@ -124,6 +132,14 @@ def picture(first: AnomalyMap, after: AnomalyMap, what: str) -> bytes:
     frame = frame_of(after.scan, after.lungs)
     box = (slice(0, 1), *frame_of(first.scan, first.lungs).box[1:])
     return slices_picture(panels, [Cut(0, 0, label="")], replace(frame, box=box), score_bar(after))
+
+
+def _most(first: AnomalyMap, after: AnomalyMap) -> int:
+    """Return the slice whose lungs changed most; of equal scans, or ones on another grid, where most is flagged."""
+    weight = (after.labels.data[0] > 0).astype(np.float32)
+    if after is not first and after.scan.geometry.matches(first.scan.geometry):
+        weight = np.abs(after.scan.data[0] - first.scan.data[0].astype(np.float32)) * (first.lungs.data[0] > 0)
+    return int(weight.sum(axis=(1, 2)).argmax())
 
 
 def _panel(name: str, result: AnomalyMap, index: int, score: bool) -> Panel:

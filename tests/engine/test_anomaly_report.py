@@ -113,7 +113,7 @@ def test_it_says_what_was_found_by_what_and_what_was_left_out(html: str) -> None
     share = 100 * volume / ((result.lungs.data > 0).sum() * 0.08)
     for said in (shown(share, "%"), shown(volume, "mL"), "100 HU", "The left lung <found> is small.",
                  "tiny <b>model</b>", "knows nothing", "CC BY 4.0", "outside the lung mask", "no calibration",
-                 "30 x 24 x 20 voxels", "torch", "overlap", "peak (HU)", "left, middle", "infiltrated (-750 to -400)",
+                 "30 x 24 x 20 voxels", "torch", "overlap", "peak (HU)", "left, middle", "\u2212750 to \u2212400",
                  "density alone"):  # fmt: skip
         assert said in reader.text, said
     assert "b" not in {tag for tag, _ in reader.tags}
@@ -145,7 +145,7 @@ def test_what_is_known_of_healthy_lungs_is_said_and_what_is_missing_left_out(pla
     calibration = fit_calibration([(healthy.scene, Scored(healthy.score.with_data(noise)))], "difference")
     page = report_page(replace(healthy, calibration=calibration))
     headline = dict(page.sections[0].items[0].pairs)  # type: ignore[union-attr]
-    assert headline["of healthy lung flagged there"] == shown(100 * calibration.flag_rate(100.0), "%")
+    assert headline["of healthy lung flagged there"] == shown(100 * calibration.flag_rate(100.0, healthy.scene), "%")
     assert headline["p, among healthy scans"] == "0.50"
     texts = [text for section in page.sections for item in section.items if isinstance(item, Points)
              for text in item.sentences]  # fmt: skip
@@ -171,7 +171,7 @@ def test_many_regions_are_cut_with_a_word(plain: None) -> None:
 def test_a_pdf_turns_pages_and_keeps_the_notice_on_each() -> None:
     table = Table(("a", "b"), tuple((str(n), str(n)) for n in range(150)), "a note")
     content = io.BytesIO()
-    imsave(content, np.zeros((40, 30, 3)), format="png")
+    imsave(content, np.zeros((1480, 1110, 3)), format="png")
     picture = Picture(content.getvalue(), "a picture as high as the page")
     points = Points(tuple("word " * 60 for _ in range(12)), warning=True)
     page = Page("T", "about", (Section("one", (points, table)), Section("two", (picture, Facts((("a", "b"),))))))

@@ -57,6 +57,55 @@ def test_anomaly_as_json(inputs: dict[str, str], tmp_path: Path) -> None:
     assert report["lungs_from"] == "file"
 
 
+OWN = '''
+from genesis3d.anomaly.base import RECIPES, Recipe, Scored
+
+@RECIPES.register("darker")
+class Darker(Recipe):
+    """What is darker than a level."""
+
+    label = "Darker"
+    level: float = -950.0
+
+    def found(self, scene, control):
+        yield from ()
+        score = (self.level - scene.scan.data).clip(0) * (scene.lungs.data > 0)
+        return Scored(scene.scan.with_data(score.astype("float32")))
+
+    def fixed_threshold(self, scene):
+        return 1.0
+'''
+
+
+def test_recipes_by_name_settings_and_file(
+    inputs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genesis3d.anomaly.base import RECIPES
+
+    code, text, _ = run("recipes")
+    assert code == 0
+    assert all(f"{name}: " in text for name in ("hu", "difference", "sweep", "iterative", "opacity", "ensemble"))
+    code, text, _ = run("recipes", "sweep")
+    assert "blocks_mm = (16.0, 32.0): sides of the blocks" in text
+    given = ("anomaly", inputs["scan.nii.gz"], "--lungs", inputs["lungs.nii.gz"], "--json")
+    code, _, _ = run(*given, "--out-dir", str(tmp_path / "hu"), "--recipe", "hu", "--set", "recipe.level=-600")
+    assert code == 0
+    report = json.loads((tmp_path / "hu/report.json").read_text())
+    assert report["recipe"]["level"] == -600
+    assert report["model"] is None
+    assert report["threshold"] == {"value": 100.0, "unit": "HU"}
+    assert set(report["files"]) == {path.name for path in (tmp_path / "hu").iterdir()}
+    assert "restored.nii.gz" not in report["files"]
+    (tmp_path / "own.py").write_text(OWN)
+    monkeypatch.setattr(RECIPES, "_classes", dict(RECIPES._classes))
+    code, _, _ = run(*given, "--out-dir", str(tmp_path / "own"), "--plugin", str(tmp_path / "own.py"), "--recipe",
+                     "darker", "--set", "recipe.level=-900")  # fmt: skip
+    assert code == 0
+    assert json.loads((tmp_path / "own/report.json").read_text())["recipe"] == {"name": "darker", "level": -900}
+    code, _, error = run(*given, "--out-dir", str(tmp_path / "none"), "--recipe", "opacity")
+    assert "recipe 'opacity': expected a model, one trained to find opacity, got none" in str(error)
+
+
 def test_restore_with_progress(inputs: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "restored.nii.gz"
     code, text, _ = run("restore", inputs["scan.nii.gz"], "--model", inputs["m.safetensors"], "--out", str(out))

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("napari")
 
 from genesis3d.rng import Address
-from genesis3d.transforms import CHAIN_PRESETS, TRANSFORMS, Chain, Choice, NonLinear, Step, chain_preset
+from genesis3d.transforms import CHAIN_PRESETS, TRANSFORMS, Chain, Choice, NonLinear, Opacity, Step, chain_preset
 from napari_genesis.widgets.preview.chain import EDITED, ChainEditor, alone, entries
 
 OWN = '''
@@ -129,6 +129,18 @@ def test_steps_are_added_moved_and_removed(editor: ChainEditor) -> None:
     for _ in range(5):
         editor.rows[0].removed.emit()
     assert len(editor.value.steps) == 1, "the last step stays"
+
+
+def test_an_opacity_has_a_field_for_every_setting(editor: ChainEditor) -> None:
+    editor.set_value(CHAIN_PRESETS["opacity"])
+    form = editor.rows[0].forms[0]
+    assert form is not None
+    assert form.names() == list(Opacity.model_fields)
+    form.field("radius_mm").parts[0].control.setValue(12.5)
+    form.field("nodules").parts[1].control.setValue(9)
+    assert editor.value.steps[0].options[0] == Opacity(radius_mm=(12.5, 38.0), nodules=(5, 9))
+    form.field("extent").parts[1].control.setValue(0.1)
+    assert "smaller number first" in form.error
 
 
 def test_saved_chains_are_loaded_again(editor: ChainEditor, said: list[str], tmp_path: Path) -> None:

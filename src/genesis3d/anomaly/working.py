@@ -6,6 +6,7 @@ a crop of a scan gives the crop of its working grid, but for cells that its bord
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,12 +83,12 @@ def from_working(volume: Volume, like: Volume, box: Box | None = None) -> NDArra
     parts = box or (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
     result = np.zeros((volume.channels, *shape), np.float32)
     depth, rows, columns = (_interpolation(volume.geometry, like.geometry, i)[parts[i]] for i in range(3))
-    turned = np.ascontiguousarray(columns.T)
+    plane_of = _in_plane(rows, columns)
     for channel, out in zip(volume.data, result, strict=True):
         planes: dict[int, NDArray[np.float32]] = {}
         for index, weights in zip(range(*parts[0].indices(shape[0])), depth, strict=True):
             near = np.flatnonzero(weights)
-            planes = {k: planes[k] if k in planes else rows @ channel[k] @ turned for k in near.tolist()}
+            planes = {k: planes[k] if k in planes else plane_of(channel[k]) for k in near.tolist()}
             out[index][parts[1:]] = sum(weights[k] * plane for k, plane in planes.items())
     return result
 
@@ -138,14 +139,27 @@ def _interpolation(work: Geometry, scan: Geometry, axis: int) -> NDArray[np.floa
 
 def _averaged(data: NDArray[Any], axes: list[_Axis], clip: tuple[float, float] | None) -> NDArray[np.float32]:
     """Return ``data`` (D, H, W) in cells, slice by slice: the scan is never held in float32 as a whole."""
-    depth, rows, turned = axes[0].weights, axes[1].weights, np.ascontiguousarray(axes[2].weights.T)
-    result = np.empty((len(depth), len(rows), turned.shape[1]), np.float32)
+    depth, plane_of = axes[0].weights, _in_plane(axes[1].weights, axes[2].weights)
+    result = np.empty(tuple(len(axis.weights) for axis in axes), np.float32)
     slices: dict[int, NDArray[Any]] = {}
     for index, weights in enumerate(depth):
         near = np.flatnonzero(weights).tolist()
-        slices = {k: slices[k] if k in slices else rows @ _taken(data[k], clip) @ turned for k in near}
+        slices = {k: slices[k] if k in slices else plane_of(_taken(data[k], clip)) for k in near}
         result[index] = sum(weights[k] * plane for k, plane in slices.items())
     return result
+
+
+def _in_plane(rows: NDArray[np.float32], columns: NDArray[np.float32]) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    """Return what makes ``rows @ plane @ columns.T`` of a plane; few weights of either are not 0."""
+    from scipy.sparse import csr_array
+
+    down, across = csr_array(rows), csr_array(columns)
+
+    def plane_of(plane: NDArray[Any]) -> NDArray[np.float32]:
+        half = np.ascontiguousarray((down @ plane).T)
+        return np.asarray((across @ half).T, dtype=np.float32)
+
+    return plane_of
 
 
 def _taken(plane: NDArray[Any], clip: tuple[float, float] | None) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ MODEL = Annotated[
     str, typer.Option("--model", help="run directory, .safetensors model file or name of a model of the library")
 ]
 OVERLAP = Annotated[float | None, typer.Option(help="share of a window that the next covers again, 0 to 0.9")]
+Plugin = Annotated[list[str] | None, typer.Option(help="Python file or module with a recipe of your own")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -59,14 +60,18 @@ def anomaly_command(
     overlap: OVERLAP = None,
     device: Device = None,
     precision: Precision = None,
+    plugin: Plugin = None,
     config: ConfigFile = None,
     set_: Set = None,
     json: Json = False,
 ) -> None:
     """Map what is amiss in SCAN: score, regions and a report, by one of several recipes. Not for clinical use."""
+    from genesis3d.registry import load_plugin
     from genesis3d.workflows.anomaly import AnomalyConfig, anomaly
 
-    given = {"scan": scan, "model": model, "out_dir": out_dir, "lungs": lungs, "threshold": threshold}
+    for one in plugin or []:
+        load_plugin(one)
+    given: dict[str, Any] = {"scan": scan, "model": model, "out_dir": out_dir, "lungs": lungs, "threshold": threshold}
     given |= {"overlap": overlap, "device": device, "precision": precision}
     if recipe is not None:
         given["recipe"] = {"name": recipe}

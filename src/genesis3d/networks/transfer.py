@@ -91,7 +91,8 @@ def transfer(
 
     Parameters
     ----------
-    parts : ``encoder``, ``encoder_decoder`` (the head stays as it is), or ``all``, for a model of the same classes
+    parts : ``encoder``, ``encoder_decoder`` (the head stays as it is), or ``all``, for a model of the same classes, or
+        one of opacity (task opacity) whose opacity becomes the first of two classes
     classes : of the target task, to be compared with the model's where its head is kept; empty: not compared
 
     Raises
@@ -108,6 +109,9 @@ def transfer(
     if parts == "all":
         _check_classes(found.card.classes, classes, str(found.path))
     given = _selected(theirs, found.module.state_dict(), parts)
+    opacity = parts == "all" and found.card.activation == "opacity"
+    if opacity:
+        given |= _two_classes(given, theirs)
     first = network.body.parts.first
     given[first] = repeated(given[first], network.in_channels)
     state = {_name(key, network): value for key, value in given.items()}
@@ -119,6 +123,8 @@ def transfer(
     digest = sha256(found.path.read_bytes()).hexdigest()
     title = found.card.title or found.path.stem
     said = [f"{_matched(state, ours, parts)} are those of {title}"]
+    if opacity:
+        said.append("what it calls opacity is the first class")
     if theirs.in_channels != network.in_channels:
         said.append(f"its first convolution is repeated from {theirs.in_channels} to {network.in_channels} channel(s)")
     if parts != "all":
@@ -177,6 +183,14 @@ def _selected(network: Network, state: dict[str, Tensor], parts: TransferredPart
     prefixes = tuple(prefix for level in levels for prefix in level)
     borrowed = "" if network.body is network else "encoder."
     return {key.removeprefix(borrowed): value for key, value in state.items() if key.startswith(prefixes)}
+
+
+def _two_classes(given: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
+    """Return an opacity model's head as one of two classes, whose softmax is the opacity's sigmoid."""
+    import torch
+
+    heads = {key: value for key, value in given.items() if key.startswith(network.parts.head)}
+    return {key: torch.stack([torch.zeros_like(value[-1]), value[-1]]) for key, value in heads.items()}
 
 
 def _name(key: str, network: Network) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genesis3d.transforms.opacity_fields import Lungs, generator, smooth_field, torch_from, white_noise
+from genesis3d.transforms.opacity_fields import Lungs, Vector, generator, smooth_field, torch_from, white_noise
 
 if TYPE_CHECKING:
     import torch
@@ -82,6 +82,7 @@ class Fields:
         places = [b * BEND + (axis / float(s) + 2) for b, axis, s in zip(bent, lungs.axes, size, strict=True)]
         cell = float(size[1:].mean())
         away = _from_walls(places, torch_from(seeds, lungs), size / cell).mul_(cell)
+        away = away / _slope(away, lungs.spacing)
         width = max(septum, lungs.spacing[1])
         thick = (bent[1] * 0.4).add_(0.6).clamp_(0, 1)  # not every septum alike
         wall = away.sub_(width / 2).div_(-max(0.5, 0.8 * lungs.spacing[1])).add_(0.5).clamp_(0, 1)
@@ -96,7 +97,7 @@ class Fields:
 
 
 def _from_walls(places: list[torch.Tensor], seeds: torch.Tensor, stretch: NDArray[np.float64]) -> torch.Tensor:
-    """Return about the distance, in cells, of each place from where the two nearest of the seeds are equally near."""
+    """Return half of how much farther, in cells, the second nearest of the seeds is than the nearest, at each place."""
     import torch
 
     counts = seeds.shape[1:]
@@ -115,3 +116,17 @@ def _from_walls(places: list[torch.Tensor], seeds: torch.Tensor, stretch: NDArra
         next_near = torch.minimum(next_near, torch.maximum(near, square))
         near = torch.minimum(near, square)
     return next_near.sqrt_().sub_(near.sqrt_()).mul_(0.5)
+
+
+def _slope(field: torch.Tensor, spacing: Vector) -> torch.Tensor:
+    """Return how steep ``field`` (D, H, W) is in the plane, per mm, the steeper side counting; 0.2 at least.
+
+    What a distance is divided by to hold in the plane: a wall that leans is cut no wider than one that stands.
+    """
+    import torch
+    from torch.nn import functional
+
+    rows, columns = (field.diff(dim=axis).abs_().div_(mm) for axis, mm in ((1, spacing[1]), (2, spacing[2])))
+    down = torch.maximum(functional.pad(rows, (0, 0, 1, 0)), functional.pad(rows, (0, 0, 0, 1)))
+    along = torch.maximum(functional.pad(columns, (1, 0)), functional.pad(columns, (0, 1)))
+    return down.square_().add_(along.square_()).sqrt_().clamp_(min=0.2)

@@ -189,7 +189,7 @@ def _lungs(
         whole = volume.with_data(everywhere, modality=None, unit=None, name=f"{volume.name} whole", notes=())
         return LungMask(whole)
     method = settings.lungs_method if lungs_from == "auto" else lungs_from
-    return find_lungs(volume, method, control)  # type: ignore[arg-type]  # it says what it expects
+    return find_lungs(volume, method, control)  # type: ignore[call-overload,no-any-return]  # it says what it expects
 
 
 def _mapped(

@@ -94,7 +94,8 @@ def _all(
     control: Control,
 ) -> Iterator[Event]:
     todo = [job for job in jobs if not record.has(job.case.key, job.stamp())]
-    done, failed, stopped = len(jobs) - len(todo), [], False
+    done, stopped = len(jobs) - len(todo), False
+    failed: list[str] = []
     detail = {"model": "" if model is None else model.card.title, "already_there": done}
     yield Started(what="anomaly-batch", total=len(jobs), unit="case", device=config.device, detail=detail)
     yield from (Warned(message=text) for text in said)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from genesis3d.anomaly.zones import Mapped as Measured
 from genesis3d.errors import DomainError
 from genesis3d.events import Control, Event, Started, Stepped, Warned, keep_running
-from genesis3d.io.itk_filters.registration import Registration, moved, register
+from genesis3d.io.itk_filters.moving import moved
+from genesis3d.io.itk_filters.registration import Registration, register
 from genesis3d.workflows.anomaly_dates_config import DatesSettings
 from genesis3d.workflows.anomaly_dates_regions import RegionChange, RegionPairs, region_changes
 
@@ -31,24 +33,8 @@ BREATH = (
 )
 
 
-class Mapped(Protocol):
+class Mapped(Measured, Protocol):
     """What is needed of a map: an :class:`~genesis3d.workflows.anomaly.AnomalyMap`, or one read back from files."""
-
-    @property
-    def scan(self) -> Volume:
-        """The scan, canonical."""
-
-    @property
-    def lungs(self) -> Volume:
-        """Labels, 1 left, 2 right."""
-
-    @property
-    def score(self) -> Volume:
-        """Higher is more anomalous."""
-
-    @property
-    def labels(self) -> Volume:
-        """Regions at the threshold, 1 the largest."""
 
     @property
     def threshold(self) -> float:

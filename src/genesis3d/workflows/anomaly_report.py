@@ -93,7 +93,8 @@ def _headline(result: AnomalyMap) -> Iterable[tuple[str, str]]:
     if result.calibration is not None:
         cut = replace(result.scored, score=result.score)
         p = result.calibration.scan_p(result.scene, cut, result.threshold)
-        yield "of healthy lung flagged there", shown(100 * result.calibration.flag_rate(result.threshold), "%")
+        rate = result.calibration.flag_rate(result.threshold, result.scene)
+        yield "of healthy lung flagged there", shown(100 * rate, "%")
         yield "p, among healthy scans", shown(p)
         yield "healthy scans behind it", str(result.calibration.scans)
 

@@ -184,9 +184,10 @@ class _Sheets:
 
 
 def _picture_size(item: Picture) -> tuple[float, float]:
-    """Return width and height in inches of a picture as wide as the text."""
+    """Return width and height in inches of a picture, at most as wide as the text."""
     wide, tall = (int.from_bytes(item.png[at : at + 4], "big") for at in (16, 20))  # where a .png says its size
-    return WIDTH - 2 * SIDE, (WIDTH - 2 * SIDE) * tall / wide
+    width = min(WIDTH - 2 * SIDE, wide / DPI)
+    return width, width * tall / wide
 
 
 def _columns(table: Table) -> tuple[float, list[float]]:

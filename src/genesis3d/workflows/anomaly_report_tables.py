@@ -50,13 +50,14 @@ def zone_table(result: AnomalyMap) -> Table:
 def class_table(result: AnomalyMap) -> Table:
     """Return how much of each lung lies in each class of density; no row for a scan without HU."""
     found = class_rows(result.scan, result.lungs)
-    lungs = dict.fromkeys(row.lung for row in found)
+    lungs = list(dict.fromkeys(row.lung for row in found))
     share = {(row.lung, row.name): row.share_percent for row in found}
     limits = {row.name: _limits(row.low, row.high) for row in found}
-    header = ("lung", *(f"{name} {limits.get(name, '')}" for name in CLASSES))
-    rows = tuple((lung, *(shown(share[lung, name], "%") for name in CLASSES)) for lung in lungs)
+    rows = tuple(
+        (name, limits[name], *(shown(share[lung, name], "%") for lung in lungs)) for name in CLASSES if name in limits
+    )
     note = "Shares of all voxels in classes of HU; noise moves some of a healthy lung into the neighbouring class."
-    return Table(header, rows, note)
+    return Table(("class", "HU", *lungs), rows, note)
 
 
 def card_facts(card: ModelCard | None) -> Facts:
@@ -119,8 +120,8 @@ def _zone(lung: str, third: str) -> str:
 
 def _limits(low: int | None, high: int | None) -> str:
     if low is None or high is None:
-        return f"(< {high})" if low is None else f"(\N{GREATER-THAN OR EQUAL TO} {low})"
-    return f"({low} to {high})"
+        return f"below {shown(high, digits=1)}" if low is None else f"from {shown(low, digits=1)}"
+    return f"{shown(low, digits=1)} to {shown(high, digits=1)}"
 
 
 def _cell(value: Any) -> str:

@@ -21,6 +21,7 @@ __all__ = ["Bar", "Cut", "Frame", "Outline", "Panel", "slices_picture"]
 
 WIDTH = 7.2  # inches
 GAP, NAME, BAR = 0.05, 0.22, 0.5  # inches: between pictures, of a line of names, of the colour bar
+FEWEST = 3  # columns: fewer are not made wider
 SMALL = 7.5  # points
 DPI = 150
 MAP, YELLOW = "inferno", "#ffd54f"
@@ -80,6 +81,7 @@ class Panel:
 class _Layout:
     """Sizes in inches: of a column, of each row, and of all."""
 
+    columns: int
     column: float
     heights: tuple[float, ...]
     scale: float
@@ -88,7 +90,8 @@ class _Layout:
 
     @property
     def size(self) -> tuple[float, float]:
-        return WIDTH, sum(self.heights) + sum(self._above(row) for row in range(len(self.heights))) + self.foot
+        wide = self.columns * (self.column + GAP) - GAP
+        return wide, sum(self.heights) + sum(self._above(row) for row in range(len(self.heights))) + self.foot
 
     def corner(self, row: int, column: int) -> tuple[float, float]:
         """Return left and top of a place."""
@@ -135,11 +138,11 @@ def slices_picture(
 
 def _layout(rows: Sequence[Sequence[tuple[Panel, Cut]]], frame: Frame, bar: Bar | None, below: bool) -> _Layout:
     count = len(rows[0])
-    column = (WIDTH - GAP * (count - 1)) / count
+    column = (WIDTH - GAP * (FEWEST - 1)) / FEWEST if count < FEWEST else (WIDTH - GAP * (count - 1)) / count
     sizes = [[_size_mm(cut, frame) for _, cut in row] for row in rows]
     scale = column / max(wide for row in sizes for _, wide in row)
     heights = tuple(scale * max(tall for tall, _ in row) for row in sizes)
-    return _Layout(column, heights, scale, GAP if bar is None else BAR, below)
+    return _Layout(count, column, heights, scale, GAP if bar is None else BAR, below)
 
 
 def _size_mm(cut: Cut, frame: Frame) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from genesis3d.files import write_atomic
 from genesis3d.workflows.anomaly import anomaly_volume
 from genesis3d.workflows.anomaly_files import check_folder
 from genesis3d.workflows.evaluate_anomaly_cases import AnomalyCase, anomaly_cases
-from genesis3d.workflows.evaluate_anomaly_config import EvaluateAnomalyConfig
+from genesis3d.workflows.evaluate_anomaly_config import BASELINE, EvaluateAnomalyConfig
 from genesis3d.workflows.evaluate_anomaly_files import written
 from genesis3d.workflows.evaluate_anomaly_methods import Method, methods
 from genesis3d.workflows.evaluate_table import as_json, plain
@@ -43,6 +43,10 @@ class _Task:
     @property
     def name(self) -> str:
         return f"{self.case.name}, {self.lungs} lungs, {self.method.name}"
+
+    @property
+    def baseline(self) -> bool:
+        return self.method.name == BASELINE
 
     def file(self, folder: Path, config: EvaluateAnomalyConfig) -> Path:
         """Return the file of its figures; another one when scan, masks, model or settings are others."""
@@ -112,6 +116,9 @@ def _case(
             if looked is None:
                 looked = _looked(task.case, config, "own" in [one.lungs for one in tasks])
                 yield from (Warned(message=f"{task.case.name}: {text}") for text in looked.warnings)
+            if task.baseline and looked.scan.unit != "HU":
+                yield Warned(message=f"{task.name}: no baseline, the scan is not in HU")
+                continue
             row = yield from _mapped(task, looked, config, control)
         except Exception as error:
             reason = str(error) if isinstance(error, GenesisError) else f"{type(error).__name__}: {error}"
@@ -152,6 +159,8 @@ def _mapped(
 ) -> Generator[Event, None, Row | None]:
     lungs = looked.truth.lungs if task.lungs == "given" else looked.own
     settings = config.settings.replaced(recipe=task.method.recipe)
+    if task.baseline:  # a threshold that is given is in the unit of other recipes
+        settings = settings.replaced(threshold=None)
     work = anomaly_volume(looked.scan, task.method.model, settings, lungs, task.lungs, control)
     result = yield from _quietly(work, task.name)
     if result is None:

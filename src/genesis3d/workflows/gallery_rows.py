@@ -165,6 +165,8 @@ def get_ready(volume: Volume, models: Mapping[str, LoadedModel], settings: Galle
     warnings: dict[str, None] = {}
     for model in models.values():
         warnings |= dict.fromkeys(check_model(volume, model.card))
+        if model.card.purpose == "opacity":
+            raise ModelError(f"{model.card.title!r}: expected a model that undoes transformations, got one for opacity")
         model.card.network.check((volume.channels, *settings.patch))
     scales = {label: model.card.intensity.fit(volume) for label, model in models.items()}
     scale = next(iter(scales.values()))

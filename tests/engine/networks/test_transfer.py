@@ -152,3 +152,19 @@ def test_another_network_is_refused_naming_what_differs(tmp_path: Path) -> None:
 def test_without_a_model_the_network_is_a_new_one() -> None:
     assert target_network(None, 4, 2) == UNet3d(width=16, in_channels=2, out_channels=4)
     assert target_network(None, 2, purpose="classification") == Classifier(encoder=UNet3d(width=16))
+
+
+def test_the_head_of_an_opacity_model_finds_the_first_class(tmp_path: Path) -> None:
+    network = UNet3d(width=2, out_channels=2)
+    theirs = network.build(3).eval()
+    path = tmp_path / "opacity.safetensors"
+    write_model(path, theirs, ModelCard(network=network, task={"name": "opacity"}, activation="opacity"))
+    ours = network.build(4).eval()
+    lesion = (LabelClass(value=0, name="background"), LabelClass(value=1, name="lesion"))
+    given = transfer(str(path), network, ours, "all", lesion)
+    assert "what it calls opacity is the first class" in given.sentence
+    x = torch.rand(1, 1, 16, 16, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x).softmax(1)[:, 1], theirs(x)[:, 1].sigmoid())
+    with pytest.raises(ModelError, match=r"got one of network.out_channels=2 \(here: 3\)"):
+        transfer(str(path), network.replaced(out_channels=3), network.replaced(out_channels=3).build(), "all")

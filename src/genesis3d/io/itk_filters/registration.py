@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from genesis3d.errors import DomainError
 from genesis3d.io.itk_filters.morphology import bounds, dilated, distance_to
+from genesis3d.io.itk_filters.moving import matrix_of, moved
 from genesis3d.io.itk_filters.resample import resampled, resampled_onto
-from genesis3d.volume import Geometry
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from genesis3d.volume import Volume
 
-__all__ = ["Motion", "Registration", "moved", "register"]
+__all__ = ["Motion", "Registration", "register"]
 
 Motion = Literal["rigid", "affine"]
 
@@ -92,42 +92,16 @@ def register(
     """
     first, lungs = _coarse(fixed, fixed_lungs, spacing)
     second, other = _coarse(moving, moving_lungs, spacing)
-    start = _centred(lungs, other)
+    start = _start(first, second, lungs, other)
     transform = _optimised(first, second, lungs, _euler(lungs, start), "rigid", stopped)
     if motion == "affine" and not stopped():
         transform = _optimised(first, second, lungs, _affine(transform), "affine", stopped)
     if stopped():
         return None
-    matrix = _matrix(transform)
+    matrix = matrix_of(transform)
     return Registration(
         tuple(tuple(float(v) for v in row) for row in matrix), motion, *_agreement(lungs, other, matrix, start)
     )
-
-
-def moved(
-    volume: Volume, matrix: tuple[tuple[float, ...], ...] | NDArray[np.float64], grid: Geometry, outside: float,
-    labels: bool = False,
-) -> Volume:  # fmt: skip
-    """Return ``volume`` (1, D, H, W) on ``grid``, each point of which lies at ``matrix`` times it in the volume.
-
-    Linear interpolation, float32; ``labels``: the nearest voxel's value and the type as it is.  Where the volume does
-    not reach, the result is ``outside``.
-    """
-    import SimpleITK as sitk
-
-    from genesis3d.io.itk import image_from_volume, volume_from_image
-
-    filter = sitk.ResampleImageFilter()
-    filter.SetInterpolator(sitk.sitkNearestNeighbor if labels else sitk.sitkLinear)
-    filter.SetTransform(_transform(np.asarray(matrix)))
-    filter.SetSize([int(n) for n in reversed(grid.shape)])
-    filter.SetOutputSpacing(grid.spacing[::-1])
-    filter.SetOutputOrigin(grid.origin[::-1])
-    filter.SetOutputDirection(np.asarray(grid.direction, dtype=np.float64)[::-1, ::-1].ravel().tolist())
-    filter.SetDefaultPixelValue(float(outside))
-    source = volume.with_data(volume.data[:1])
-    result = volume_from_image(filter.Execute(image_from_volume(source, None if labels else np.float32)))
-    return type(volume)(result.data, grid, volume.modality, volume.unit, volume.name, notes=volume.notes)
 
 
 def _coarse(scan: Volume, lungs: Volume, spacing: float) -> tuple[Volume, Volume]:
@@ -152,14 +126,32 @@ def _binary(volume: Volume) -> Volume:
     return volume.with_data((volume.data > 0.5).astype(np.uint8))
 
 
-def _centred(fixed: Volume, moving: Volume) -> NDArray[np.float64]:
-    """Return the shift (S, P, L) in mm from the middle of one pair of lungs to that of the other."""
-    middles = []
-    for lungs in (fixed, moving):
-        if not lungs.data.any():
-            raise DomainError(f"{lungs.name}: expected lungs large enough to lay scans over each other by")
-        middles.append(lungs.geometry.to_world(np.argwhere(lungs.data[0]).mean(axis=0)))
-    return np.asarray(middles[1] - middles[0])
+def _start(fixed: Volume, moving: Volume, lungs: Volume, other: Volume) -> NDArray[np.float64]:
+    """Return the shift (S, P, L) in mm to begin with: middle on middle, top on top, bottom on bottom, or none.
+
+    Of these the one by which the scans agree best; middles mislead where one scan shows a part of the lungs.
+    """
+    ends = []
+    for mask in (lungs, other):
+        if not mask.data.any():
+            raise DomainError(f"{mask.name}: expected lungs large enough to lay scans over each other by")
+        world = mask.geometry.to_world(np.argwhere(mask.data[0]))
+        ends.append((world.mean(axis=0), world.max(axis=0), world.min(axis=0)))
+    middle, top, bottom = (np.asarray(b - a) for a, b in zip(*ends, strict=True))
+    shifts = [middle, np.array([top[0], *middle[1:]]), np.array([bottom[0], *middle[1:]]), np.zeros(3)]
+    agreement = [_information(fixed, moving, lungs, _euler(lungs, shift)) for shift in shifts]
+    return shifts[int(np.argmin(agreement))]
+
+
+def _information(fixed: Volume, moving: Volume, lungs: Volume, transform: sitk.Transform) -> float:
+    """Return minus the mutual information; infinite where the two share too little."""
+    method = _method(lungs)
+    method.SetInitialTransform(transform, inPlace=False)
+    try:
+        with _one_thread():
+            return float(method.MetricEvaluate(*_images(fixed, moving)))
+    except RuntimeError:
+        return float("inf")
 
 
 def _euler(lungs: Volume, shift: NDArray[np.float64]) -> sitk.Transform:
@@ -182,9 +174,8 @@ def _affine(rigid: sitk.Transform) -> sitk.Transform:
     return transform
 
 
-def _optimised(
-    fixed: Volume, moving: Volume, lungs: Volume, start: sitk.Transform, motion: Motion, stopped: Callable[[], bool]
-) -> sitk.Transform:
+def _method(lungs: Volume) -> sitk.ImageRegistrationMethod:
+    """Return what measures mutual information in every voxel of the lungs and of what is around them."""
     import SimpleITK as sitk
 
     from genesis3d.io.itk import image_from_volume
@@ -195,6 +186,21 @@ def _optimised(
     near = dilated(lungs.data[0] > 0, lungs.geometry.spacing, MARGIN)
     method.SetMetricFixedMask(image_from_volume(lungs.with_data(near.astype(np.uint8))))
     method.SetInterpolator(sitk.sitkLinear)
+    return method
+
+
+def _images(fixed: Volume, moving: Volume) -> tuple[sitk.Image, sitk.Image]:
+    from genesis3d.io.itk import image_from_volume
+
+    return image_from_volume(fixed, np.float32), image_from_volume(moving, np.float32)
+
+
+def _optimised(
+    fixed: Volume, moving: Volume, lungs: Volume, start: sitk.Transform, motion: Motion, stopped: Callable[[], bool]
+) -> sitk.Transform:
+    import SimpleITK as sitk
+
+    method = _method(lungs)
     method.SetOptimizerAsRegularStepGradientDescent(STEP, LEAST_STEP, ITERATIONS[motion], 0.6, 1e-6)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(start, inPlace=True)
@@ -210,7 +216,7 @@ def _optimised(
     method.AddCommand(sitk.sitkIterationEvent, ask)
     try:
         with _one_thread():
-            method.Execute(image_from_volume(fixed, np.float32), image_from_volume(moving, np.float32))
+            method.Execute(*_images(fixed, moving))
     except RuntimeError as error:
         raise DomainError(
             f"{moving.name}: expected a scan that can be laid over {fixed.name}, the two share too little"
@@ -231,39 +237,22 @@ def _one_thread() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(usual)
 
 
-def _matrix(transform: sitk.Transform) -> NDArray[np.float64]:
-    """Return a transform of points (x, y, z) as a 4 x 4 matrix of (S, P, L)."""
-    turn = np.asarray(transform.GetMatrix(), np.float64).reshape(3, 3)[::-1, ::-1]
-    centre, shift = (np.asarray(v, np.float64)[::-1] for v in (transform.GetCenter(), transform.GetTranslation()))
-    matrix = np.eye(4)
-    matrix[:3, :3] = turn
-    matrix[:3, 3] = centre + shift - turn @ centre
-    return matrix
-
-
-def _transform(matrix: NDArray[Any]) -> sitk.Transform:
-    import SimpleITK as sitk
-
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix([float(v) for v in matrix[:3, :3][::-1, ::-1].ravel()])
-    transform.SetTranslation([float(v) for v in matrix[:3, 3][::-1]])
-    return transform
-
-
 def _agreement(
     fixed: Volume, moving: Volume, matrix: NDArray[np.float64], shift: NDArray[np.float64]
 ) -> tuple[float, float, float]:
-    """Return Dice after and before, and the mean distance in mm between the surfaces after, where both are in view."""
+    """Return Dice after and before, and the mean distance in mm of the surfaces after, where both scans reach."""
     grid = fixed.geometry
     still = np.eye(4)
     if (np.abs(shift) > 2 * MARGIN).any():  # two tables, two origins: lungs on each other are where one begins
         still[:3, 3] = shift
-    lungs = fixed.data[0] > 0
-    after, before = (moved(moving, m, grid, 0, labels=True).data[0] > 0 for m in (matrix, still))
-    distance = np.abs(distance_to(lungs, grid.spacing))
-    rim = after & ~_inside(after)
-    surface = float(distance[rim].mean()) if rim.any() else float("inf")
-    return _dice(lungs, after), _dice(lungs, before), surface
+    lungs, view = fixed.data[0] > 0, moving.with_data(np.ones(moving.data.shape, np.uint8))
+    scores, surface = [], float("inf")
+    for one in (still, matrix):
+        other, seen = (moved(volume, one, grid, 0, labels=True).data[0] > 0 for volume in (moving, view))
+        scores.append(_dice(lungs & seen, other))
+        rim = other & ~_inside(other) & _inside(seen)
+        surface = float(np.abs(distance_to(lungs, grid.spacing))[rim].mean()) if rim.any() else float("inf")
+    return scores[1], scores[0], surface
 
 
 def _inside(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
