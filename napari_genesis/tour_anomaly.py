@@ -39,6 +39,7 @@ def with_opacity(scan: Volume, volume_ml: float, seed: int) -> Volume:
 
 def show_anomaly(tour: Tour, layer: Layer, earlier: Layer, model: str | None, recipes: Sequence[str]) -> None:
     """Map, look, exclude, compare recipes and dates; a picture of each."""
+    tour.viewer.window.remove_dock_widget(tour.dock("Preview"))  # its box would lie on the scan
     dock = tour.dock("Anomaly map")
     if model is not None:
         dock.models.set_path(model)

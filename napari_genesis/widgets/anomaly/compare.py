@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTableWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QHeaderView, QPushButton, QTableWidgetItem, QVBoxLayout, QWidget
 
 from genesis3d.events import Control, Event, Finished
 from napari_genesis.jobs import JobState, ThreadJob, close_jobs, close_with
@@ -47,7 +47,8 @@ class ComparePanel(QWidget):
         self._again = False
         self.table = ResultTable(len(TITLES), "maps")
         self.table.set_titles(TITLES, TIPS)
-        self.table.setMinimumHeight(110)
+        self.table.setFixedHeight(132)
+        self.table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.flick = QPushButton("Flick", objectName="flick")
         self.flick.setToolTip("show the map shown before, and back again")
         self.drop = QPushButton("Remove", objectName="drop")
@@ -107,7 +108,7 @@ class ComparePanel(QWidget):
         return (
             Number(number, str(number)),
             title,
-            Number(threshold, f"{threshold:.3g} {each.unit}".strip()),
+            Number(threshold, f"{threshold:.3g}"),
             Number(each.millilitres(), f"{each.millilitres():.1f}"),
             Number(each.share(), f"{each.share():.1f}"),
             Number(each.left(), str(each.left())),

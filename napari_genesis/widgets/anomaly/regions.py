@@ -190,4 +190,6 @@ def _cells(item: FoundRegion, out: bool, row: RegionRow | None) -> tuple[QTableW
 
 
 def _number(value: float | None, form: str) -> Number:
-    return Number(-1e9, "-") if value is None else Number(value, f"{value:{form}}")
+    if value is None:
+        return Number(-1e9, "-")
+    return Number(value, f"{round(value, 1 if form.endswith('1f') else 0) + 0.0:{form}}")  # no minus before 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
@@ -248,7 +249,8 @@ class ResultPanel(QWidget):
         count, out = kept.left(), len(kept.excluded)
         listed = f", the {MOST_ROWS} largest listed" if len(kept.result.regions) > MOST_ROWS else ""
         words = f"in {count} region{'' if count == 1 else 's'}{f', {out} excluded' if out else ''}{listed}"
-        self.summary.setText(f"<b>{kept.millilitres():.1f} mL, {kept.share():.1f} % of the lungs</b> {words}")
+        figures = f"<b>{kept.millilitres():.1f} mL, {kept.share():.1f} % of the lungs</b> {words}"
+        self.summary.setText(f"{figures}<br>{escape(kept.name)}: {escape(kept.scan)}")
         self.counted.emit()
 
     def _regions(self) -> Layer | None:

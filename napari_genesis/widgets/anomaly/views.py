@@ -27,6 +27,7 @@ __all__ = ["THIRD", "LinkedViews"]
 
 THIRD = ("score", "difference", "z", "baseline")
 ALONE = {"opacity": 1.0, "blending": "translucent_no_depth"}  # nothing shines through, outlines lie above
+BAR = (10, 80)  # pixels: the views are small
 FIT_MS = 60  # napari hears of the canvas' new size after this widget does
 
 
@@ -196,6 +197,7 @@ class LinkedViews(QWidget):
             layer.name_overlay.visible = True
         else:
             show_bar(layer)
+            layer.colorbar.size, layer.colorbar.font_size = BAR, 7
         outlines = add_volume(self.model, kept.layers.regions_volume, like, kind="labels",
                               **looks(result, "regions", kept.layers.limit, like))  # fmt: skip
         outlines.contour = 1
