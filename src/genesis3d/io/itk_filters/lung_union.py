@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["united"]
 
-LIKELY = 0.65  # probability of lung from which on a voxel is added: liver and muscle are often taken for likely
-THIN = 4.0  # mm radius: additions thinner than such a ball are the network's coarser border, no disease
+LIKELY = 0.8  # probability of lung from which on a voxel is added: liver and muscle are often taken for likely
+THIN = 3.0  # mm radius: additions thinner than such a ball are the network's coarser border, no disease
 BORDER = 4.0  # mm that an addition regains of what the opening rounded off
 LEAST = 3.0  # mL of an addition
 GAPS = 5.0  # mm radius of the closing between lung and additions
