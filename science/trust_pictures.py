@@ -97,12 +97,16 @@ def misled(
 ) -> AnomalyMap:  # fmt: skip
     """Return the map of the changed scan; its lungs are found anew only where that is what fails."""
     changed, marked = change(scan, lungs)
-    return mapped(changed, _found(changed, method) if name == "outside" else marked, model, settings)
+    if name == "outside":
+        return mapped(changed, _found(changed, method), model, settings, around=lungs)
+    return mapped(changed, marked, model, settings)
 
 
-def mapped(scan: Volume, lungs: Volume, model: LoadedModel | None, settings: AnomalySettings) -> AnomalyMap:
-    """Return the map of the slices around the middle of the lungs."""
-    slices = np.flatnonzero((lungs.data[0] > 0).any(axis=(1, 2)))
+def mapped(
+    scan: Volume, lungs: Volume, model: LoadedModel | None, settings: AnomalySettings, around: Volume | None = None
+) -> AnomalyMap:
+    """Return the map of the slices around the middle of the lungs, or of ``around`` on the same grid."""
+    slices = np.flatnonzero(((around or lungs).data[0] > 0).any(axis=(1, 2)))
     middle, half = int(slices[int(0.4 * len(slices))]), int(np.ceil(SLAB / 2 * len(slices)))
     start = max(0, middle - half)
     stop = min(scan.geometry.shape[0], middle + half + 1)

@@ -115,7 +115,7 @@ def given_mask(folder: str | Path, case: Case, volume: Volume) -> Mask:
     mask = read_volume(found[0]).canonical()
     if not mask.geometry.matches(volume.geometry):
         raise ScanError(f"{found[0]}: expected a lung mask on the grid of {case.name}, got one of another grid")
-    inside = (mask.data[0] > 0).astype(np.uint8)
+    inside: Mask = (mask.data[0] > 0).astype(np.uint8)
     if not inside.any():
         raise ScanError(f"{found[0]}: expected a lung mask, got an empty one")
     return inside

@@ -40,7 +40,7 @@ def axis_weights(n: int, spacing: float, centres: NDArray[np.float64], width: fl
 
 def centres_of(middle: float, count: int, spacing: float) -> NDArray[np.float64]:
     """Return the middles in mm of ``count`` samples ``spacing`` mm apart around ``middle``."""
-    return middle + (np.arange(count) - (count - 1) / 2) * spacing
+    return np.asarray(middle + (np.arange(count) - (count - 1) / 2) * spacing, dtype=np.float64)
 
 
 def grid_over(n: int, own: float, spacing: float) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -118,6 +118,8 @@ def write_samples(path: Path, step: int, pairs: Pairs, output: Tensor, part: Par
     n = min(SAMPLE_SLOTS, len(pairs.outcomes))
     places = [np.add(location.start, part.offset) for location in pairs.locations[:n]]
 
+    halves: dict[str, Any] = {name: tensor[:n].numpy().astype(np.float16) for name, tensor in others.items()}
+
     def write(file: IO[bytes]) -> None:
         np.savez(
             file,
@@ -128,7 +130,7 @@ def write_samples(path: Path, step: int, pairs: Pairs, output: Tensor, part: Par
             cases=np.array([part.names[location.case] for location in pairs.locations[:n]]),
             starts=np.array(places),
             step=np.array(step),
-            **{name: tensor[:n].numpy().astype(np.float16) for name, tensor in others.items()},
+            **halves,
         )
 
     write_atomic(path, write, durable=False)

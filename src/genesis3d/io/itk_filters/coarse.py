@@ -40,9 +40,11 @@ def coarsen(data: NDArray[Any], factor: Triple, low: float, high: float) -> NDAr
 def coarse_volume(volume: Volume, factor: Triple, low: float, high: float) -> Volume:
     """Return :func:`coarsen` of a volume's first channel with its geometry; blocks at the far border count as whole."""
     data, own = coarsen(volume.data[0], factor, low, high), volume.geometry
-    spacing = tuple(s * f for s, f in zip(own.spacing, factor, strict=True))
-    origin = tuple(float(v) for v in own.to_world(tuple((f - 1) / 2 for f in factor)))
-    return replace(volume, data=data[None], geometry=replace(own, shape=data.shape, spacing=spacing, origin=origin))
+    z, y, x = (s * f for s, f in zip(own.spacing, factor, strict=True))
+    s, p, left = (float(v) for v in own.to_world(tuple((f - 1) / 2 for f in factor)))
+    return replace(
+        volume, data=data[None], geometry=replace(own, shape=data.shape, spacing=(z, y, x), origin=(s, p, left))
+    )
 
 
 def refine(labels: NDArray[np.uint8], factor: Triple, shape: Triple) -> NDArray[np.uint8]:
