@@ -31,8 +31,10 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], spacing: Vect
     return np.asarray(fine[0, 0].numpy() * np.float32(1.6))
 
 
-def with_disease(rng: np.random.Generator, hu: Array, near: Array, depth: Array, spacing: Vector) -> Array:
-    """Return ``hu`` (D, H, W) with one to three layers of disease in one lung or both."""
+def with_disease(
+    rng: np.random.Generator, hu: Array, near: Array, depth: Array, spacing: Vector, most: int = 3
+) -> Array:
+    """Return ``hu`` (D, H, W) with 1 to ``most`` layers of disease in one lung or both."""
     inside = depth > 0
     result = hu.copy()
     sides = [side for side in (1, 2) if (inside & (near == side)).any()]
@@ -40,7 +42,7 @@ def with_disease(rng: np.random.Generator, hu: Array, near: Array, depth: Array,
         return result
     seam = (depth > -SEAM) & ~inside & (hu > AIRWAY) & (hu < WALL)
     reach = (inside | seam).astype(np.float32)
-    for _ in range(rng.integers(1, 4)):
+    for _ in range(rng.integers(1, most + 1)):
         one = np.ones_like(hu) if rng.random() < 0.4 else (near == rng.choice(sides)).astype(np.float32)
         weight = _extent(rng, inside & (one > 0), depth, spacing) * one * reach
         tissue = _tissue(rng, hu.shape, spacing)

@@ -7,7 +7,7 @@ finds what is consolidated; docs/lungs.md says how good either is.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from genesis3d.errors import ConfigError, DomainError
 from genesis3d.events import Control, keep_running
 from genesis3d.io.itk_filters.body import body_mask
 from genesis3d.io.itk_filters.lung_doubts import LEFT, RIGHT, disagreement, lung_doubts
+from genesis3d.io.itk_filters.lung_union import united
 from genesis3d.io.itk_filters.lungs import LEAST, LungMask, finished, lung_labels, on_lung_grid
 from genesis3d.io.itk_filters.tidying import filled, largest_parts
 from genesis3d.networks import library
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     Labels = NDArray[np.uint8]
 
-__all__ = ["METHODS", "MODEL", "LungMask", "Method", "find_lungs", "network_labels", "network_there", "united"]
+__all__ = ["METHODS", "MODEL", "LungMask", "Method", "find_lungs", "network_labels", "network_there"]
 
 Method = Literal["auto", "classical", "network", "body"]
 METHODS: tuple[Method, ...] = ("auto", "classical", "network", "body")
@@ -50,8 +51,8 @@ def find_lungs(scan: Volume, method: Method = "auto", control: Control = keep_ru
     Parameters
     ----------
     scan : as read or canonical
-    method : classical (rules), network (the model that ships), auto (both together, rules alone where no network is
-        there), or body: the whole patient, CT or not, as label 3
+    method : classical (rules), network (the model that ships), auto (rules, and what the network finds dense beside
+        them; rules alone where no network is there), or body: the whole patient, CT or not, as label 3
     control : asked between two windows of the network
 
     Raises
@@ -72,10 +73,10 @@ def find_lungs(scan: Volume, method: Method = "auto", control: Control = keep_ru
     if method == "auto" and not network_there():
         method = "classical"
     by_rules = lung_labels(coarse) if method != "network" else None
-    by_network = network_labels(coarse, control) if method != "classical" else None
-    if method != "classical" and by_network is None:
+    seen = _seen(coarse, control) if method != "classical" else None
+    if method != "classical" and seen is None:
         return None
-    return _result(scan, coarse, by_rules, by_network)
+    return _result(scan, coarse, by_rules, seen)
 
 
 def network_there() -> bool:
@@ -90,34 +91,35 @@ def _on_grid(scan: Volume) -> Volume:
         raise DomainError(f"{error}; give a mask, or look in the whole body (body) or scan (none)") from error
 
 
-def _result(scan: Volume, coarse: Volume, by_rules: Labels | None, by_network: Labels | None) -> LungMask:
-    found = [labels for labels in (by_network, by_rules) if labels is not None]
-    labels = found[0] if len(found) == 1 else united(found[0], found[1])
-    spacing = coarse.geometry.spacing
-    if int((labels > 0).sum()) * float(np.prod(spacing)) / 1000 < LEAST:
+def _result(scan: Volume, coarse: Volume, by_rules: Labels | None, seen: NDArray[Any] | None) -> LungMask:
+    spacing, doubts = coarse.geometry.spacing, []
+    labels = by_rules if seen is None else network_labels(seen)
+    if seen is not None and by_rules is not None and labels is not None:
+        doubts = disagreement(labels, by_rules)
+        labels = united(by_rules, seen, spacing)
+    if labels is None or int((labels > 0).sum()) * float(np.prod(spacing)) / 1000 < LEAST:
         raise DomainError(f"{scan.name}: expected a chest CT, found no lungs (nothing of {LEAST:g} mL)")
-    doubts = disagreement(found[0], found[1]) if len(found) == 2 else []
     return finished(labels, scan, [*lung_doubts(labels, spacing), *doubts])
 
 
-def united(network: Labels, classical: Labels) -> Labels:
-    """Return the lungs that the network or the rules found (labels on one grid), each side in one part."""
-    both = np.where(network > 0, network, classical)
-    return filled(largest_parts(both, (LEFT, RIGHT)), (LEFT, RIGHT))
+def network_labels(probabilities: NDArray[Any]) -> Labels:
+    """Return the lungs by the network alone: the largest part of the likeliest class on each side, holes filled."""
+    labels = probabilities.argmax(axis=0).astype(np.uint8)
+    return filled(largest_parts(labels, (LEFT, RIGHT)), (LEFT, RIGHT))
 
 
-def network_labels(coarse: Volume, control: Control) -> Labels | None:
-    """Return the network's lungs on the grid of ``coarse``, the largest part of each, holes filled; None if stopped."""
+def _seen(coarse: Volume, control: Control) -> NDArray[Any] | None:
+    """Return the network's probabilities (3, D, H, W) on the grid of ``coarse``; None when stopped."""
     from genesis3d.workflows.segment_one import segment_volume
     from genesis3d.workflows.segment_settings import SegmentSettings
 
-    work = segment_volume(coarse, _network(_file()), SegmentSettings(quality="fast", largest=True, fill=True),
-                          control=control)  # fmt: skip
+    settings = SegmentSettings(quality="fast", probabilities=True)
+    work = segment_volume(coarse, _network(_file()), settings, control=control)
     while True:
         try:
             next(work)
         except StopIteration as end:
-            return np.asarray(end.value.labels.data[0], np.uint8) if end.value.complete else None
+            return np.asarray(end.value.probabilities.data) if end.value.complete else None
 
 
 def _file() -> Path:
