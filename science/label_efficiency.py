@@ -41,7 +41,7 @@ def introduction() -> str:
     """Return what stands before the reports, with the figures of science/third_of_steps.py put in."""
     text = INTRODUCTION.read_text(encoding="utf-8").rstrip()
     found = json.loads((RESULTS / "covid-lesions-third.json").read_text(encoding="utf-8"))
-    for mark, name in (("THIRD_REFERENCE", "against the reference"), ("THIRD_CONTROL", "against the control")):
+    for mark, name in (("THIRD_END", "at its end"), ("THIRD_SAME", "at the same step")):
         one = found[name]
         text = text.replace(mark, f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]")
     return text

@@ -1,9 +1,9 @@
-"""Of a study with an arm of fewer steps: its Dice against the reference's, which has all, and one with as few.
+"""Of a study with an arm of fewer steps: its Dice against that of another arm then, and at its end.
 
-python science/third_of_steps.py STUDY --arm opacity-third --reference scratch --control scratch-third
+python science/third_of_steps.py STUDY --arm opacity-third --reference scratch
 
-Differences are paired by number of labels, seed and test case; the 95 % interval draws seeds and test cases with
-replacement, the numbers of labels of a seed and case together.
+STUDY is the folder of a study that keeps curves.  Differences are paired by number of labels, seed and test case; the
+95 % interval draws seeds and test cases with replacement, the numbers of labels of a seed and case together.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ def dice_of(tests: dict[str, Any]) -> dict[str, float]:
     return {case: float(np.mean([one["dice"] or 0 for one in classes.values()])) for case, classes in tests.items()}
 
 
-def runs_of(folder: Path, arm: str) -> dict[Key, float]:
-    """Return the Dice by labels, seed and case."""
+def runs_of(folder: Path, arm: str, step: int | None = None) -> dict[Key, float]:
+    """Return the Dice by labels, seed and case, at the end or after ``step``."""
     found: dict[Key, float] = {}
     for path in sorted((folder / "runs" / arm).glob("*.json")):
         run = json.loads(path.read_text(encoding="utf-8"))
-        found |= {(run["count"], run["seed"], case): value for case, value in dice_of(run["test"]).items()}
+        tests = run["test"] if step is None else run["curve"][str(step)]
+        found |= {(run["count"], run["seed"], case): value for case, value in dice_of(tests).items()}
     return found
 
 
@@ -59,13 +60,13 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("--arm", default="opacity-third")
     parser.add_argument("--reference", default="scratch")
-    parser.add_argument("--control", default="scratch-third")
+    parser.add_argument("--step", type=int, default=25)
     given = parser.parse_args()
     ours = runs_of(given.study, given.arm)
     result = {
-        "arm": given.arm, "reference": given.reference, "control": given.control,
-        "against the reference": compared(ours, runs_of(given.study, given.reference)),
-        "against the control": compared(ours, runs_of(given.study, given.control)),
+        "arm": given.arm, "reference": given.reference, "step": given.step,
+        "at its end": compared(ours, runs_of(given.study, given.reference)),
+        "at the same step": compared(ours, runs_of(given.study, given.reference, given.step)),
     }  # fmt: skip
     out = ROOT / "science" / "results" / "studies" / f"{given.study.name}-third.json"
     write_atomic(out, (json.dumps(result, indent=1) + "\n").encode())

@@ -368,7 +368,8 @@ def test_runs_are_offered_and_settings_remembered(viewer: Any, qtbot: Any, model
     assert again.models.combo.labels() == ["first run", "air"]
     assert again.models.path == model
     again._on_reset()
-    assert again.config == AnomalySettings(recipe="hu")
+    assert again.recipes.recipe.name == "difference"  # the best that there is a model for
+    assert again.config == AnomalySettings(recipe="difference")
 
 
 def test_the_guess_grows_with_scan_network_and_overlap() -> None:

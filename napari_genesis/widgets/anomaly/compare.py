@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ComparePanel"]
 
-TITLES = ("#", "Map", "threshold", "mL", "% lungs", "regions", "Dice")
-TIPS = ("in the order they were made", "recipe and model", "of this map, in the unit of its score",
+TITLES = ("#", "Map", "mL", "% lungs", "regions", "Dice")
+TIPS = ("in the order they were made", "recipe and model",
         "volume of the regions", "share of both lungs", "how many, without those excluded",
         "overlap of the regions with those of the map shown: 1 the same, 0 none in common")  # fmt: skip
 
@@ -48,7 +48,9 @@ class ComparePanel(QWidget):
         self.table = ResultTable(len(TITLES), "maps")
         self.table.set_titles(TITLES, TIPS)
         self.table.setFixedHeight(132)
-        self.table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.flick = QPushButton("Flick", objectName="flick")
         self.flick.setToolTip("show the map shown before, and back again")
         self.drop = QPushButton("Remove", objectName="drop")
@@ -103,12 +105,10 @@ class ComparePanel(QWidget):
         known = self._dice.get(id(each))
         word = "shown" if each is self._shown else "-" if known is None else f"{known:.2f}"
         title = QTableWidgetItem(name)
-        title.setToolTip(f"{name}, {each.scan}")
-        threshold = each.result.threshold
+        title.setToolTip(f"{name}, {each.scan}, threshold {each.result.threshold:.3g} {each.unit}")
         return (
             Number(number, str(number)),
             title,
-            Number(threshold, f"{threshold:.3g}"),
             Number(each.millilitres(), f"{each.millilitres():.1f}"),
             Number(each.share(), f"{each.share():.1f}"),
             Number(each.left(), str(each.left())),

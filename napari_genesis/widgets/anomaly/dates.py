@@ -125,9 +125,8 @@ def comparing(earlier: KeptMap | Path, now: KeptMap, out: list[DateComparison]) 
     """Return the work of comparing two dates, without the regions that were taken out of either map."""
 
     def work(control: Control) -> Iterator[Event]:
-        from genesis3d.workflows.anomaly_dates_files import read_map
-
         from genesis3d.workflows.anomaly_dates import compare_dates
+        from genesis3d.workflows.anomaly_dates_files import read_map
         from napari_genesis.widgets.anomaly.kept import without
 
         first = read_map(earlier) if isinstance(earlier, Path) else without(earlier.result, earlier.excluded)
