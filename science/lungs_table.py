@@ -128,7 +128,9 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with open/ and internal/")
     parser.add_argument("--only", nargs="*", help="names of scans; default: all")
     given = parser.parse_args()
-    records: Record = json.loads(RESULTS.read_text()) if given.only is not None and RESULTS.exists() else {}
+    records: Record = (
+        json.loads(RESULTS.read_text(encoding="utf-8")) if given.only is not None and RESULTS.exists() else {}
+    )
     for name, paths in cases(given.data).items():
         if given.only is None or name in given.only:
             volumes = [None if path is None else read_volume(path).canonical() for path in paths]

@@ -99,7 +99,7 @@ def test_arms_of_one_seed_see_the_same_labels(done: tuple[Path, list[Event]]) ->
 
 def test_the_report_has_tables_curves_and_sentences(done: tuple[Path, list[Event]]) -> None:
     out, events = done
-    page = (out / "report.md").read_text()
+    page = (out / "report.md").read_text(encoding="utf-8")
     for heading in ("What it says", "Dice by number of labels", "Against scratch", "Labels saved", "How to read it"):
         assert f"{heading}" in page
     assert "| 1 | " in page
@@ -157,7 +157,7 @@ def test_a_stopped_study_goes_on(tmp_path: Path) -> None:
     assert isinstance(events[-1], Finished)
     assert events[-1].cancelled
     assert events[-1].result["trainings"] == 1
-    assert "1 of 3 runs are in" in (tmp_path / "report.md").read_text()
+    assert "1 of 3 runs are in" in (tmp_path / "report.md").read_text(encoding="utf-8")
     last = run(config, tmp_path)[-1]
     assert isinstance(last, Finished)
     assert (last.cancelled, last.result["trainings"]) == (False, 3)
@@ -193,7 +193,7 @@ def test_each_arm_gets_the_rate_that_is_best_on_validation_cases(tmp_path: Path)
     chosen = json.loads((tmp_path / "runs/scratch/n2_f0_s0.json").read_text())["rate"]
     assert dice[chosen] == max(dice.values())
     assert json.loads((tmp_path / "runs/slow/n2_f0_s0.json").read_text())["rate"] == 1e-6
-    assert "2 trials" in (tmp_path / "report.md").read_text()
+    assert "2 trials" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_training_that_fails_is_counted_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

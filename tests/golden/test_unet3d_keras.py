@@ -101,7 +101,7 @@ def test_a_keras_file_gives_the_output_of_the_keras_net(tmp_path: Path, root: st
     assert imported.report.share == 1.0
     assert imported.card.network.to_dict() | {"decoder": ""} == {
         "name": "unet3d", "in_channels": 1, "out_channels": 1, "width": 4, "decoder": "", "norm": "batch",
-        "norm_eps": "keras",
+        "norm_eps": "keras", "flat": 0,
     }  # fmt: skip
     with torch.no_grad():
         ours = imported.module.double()(turned(scan())).sigmoid()

@@ -101,7 +101,7 @@ def test_events_as_json_lines_and_a_chain_from_a_file(tmp_path: Path, scans: Pat
         (["--steps", 3, "--minutes", 2], "--steps and --minutes: expected one of them"),
         (
             ["--preset", "best"],
-            "preset: expected one of default, quick, official-pytorch, official-keras, paper, got 'best'",
+            "preset: expected one of default, quick, opacity, official-pytorch, official-keras, paper, got 'best'",
         ),
         (["--preset", "quick", "--config", "x.yaml"], "--config and --preset: expected one of them"),
         (["--chain", "nowhere.yaml"], "--chain: expected a YAML file or one of"),
