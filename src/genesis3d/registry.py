@@ -37,7 +37,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, modules: Sequence[str] = ()) -> None:
         self.kind = kind
-        self._modules = list(modules)
+        self._modules, self._homes = list(modules), list(modules)
         self._classes: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[C], C]:
@@ -54,7 +54,7 @@ class Registry(Generic[T]):
         return decorate
 
     def names(self) -> list[str]:
-        """Return the registered names in order of registration."""
+        """Return the registered names, in the order of the registry's own modules and then of registration."""
         self._load()
         return list(self._classes)
 
@@ -88,8 +88,15 @@ class Registry(Generic[T]):
         return BeforeValidator(self.parse), PlainSerializer(lambda config: config.to_dict(), return_type=dict)
 
     def _load(self) -> None:
+        if not self._modules:
+            return
         while self._modules:
             importlib.import_module(self._modules.pop(0))
+        # whoever imported one of them before must not decide on the order
+        place = {module: i for i, module in enumerate(self._homes)}
+        self._classes = dict(
+            sorted(self._classes.items(), key=lambda item: place.get(item[1].__module__, len(place)))
+        )  # fmt: skip
 
 
 def load_plugin(path_or_module: str) -> None:

@@ -136,7 +136,7 @@ def test_a_truncated_file_is_refused(path: Path, read: object, keep: float) -> N
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"network": {"name": "resnet99"}}, "expected one of unet3d, resnet3d, ensemble, classifier, got 'resnet99'"),
+        ({"network": {"name": "resnet99"}}, "expected one of unet3d, resnet3d, classifier, ensemble, got 'resnet99'"),
         ({"network": {"name": "unet3d", "width": 3, "norm": "instance"}}, "expected down_tr.* of shape"),
         ({"network": {"name": "unet3d", "width": 2, "norm": "none"}}, "expected the .* weights of unet3d"),
         ({"schema_version": 99}, "schema_version"),
