@@ -268,7 +268,7 @@ def test_every_setting_is_in_the_form_or_has_its_own_widget(dock) -> None:
     groups = {name for name in form.more.groups if "." not in name}
     loose = set(form.more.loose.names())
     by_hand = {"schema_version", "cases", "intensity", "chain", "network", "start", "steps", "minutes", "device",
-               "precision", "strategy"}  # fmt: skip
+               "precision", "strategy", "opacity"}  # fmt: skip
     assert groups | loose | by_hand == set(PretrainConfig.model_fields)
     assert {"averaging", "recovery", "task", "optimiser.plan"} <= set(form.more.groups)
     field = form.more.groups["averaging"].field("decay")
